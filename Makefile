@@ -1,0 +1,47 @@
+# The only front door. Every target sets up what it needs from a bare Python 3.11 with pip.
+PYTHON ?= python3
+UV := .uv/bin/uv
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: help setup demo test check format lint types bench clean
+.DEFAULT_GOAL := help
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: $(VENV)/.ready  ## leaves .venv/bin/serinus and all that demo, tests and bench need
+
+$(UV):
+	$(PYTHON) -m venv .uv
+	.uv/bin/pip install --quiet --disable-pip-version-check 'uv>=0.9'
+
+$(VENV)/.ready: $(UV) pyproject.toml uv.lock
+	$(UV) sync --frozen --quiet --all-extras --all-groups --python $(PYTHON)
+	@touch $@
+
+demo: setup  ## two versions of a real model behind one endpoint, split 90/10
+	$(BIN)/serinus demo
+
+test: setup  ## the whole test suite
+	$(BIN)/pytest
+
+check: setup format lint types test  ## all that must hold before a commit
+
+format: setup
+	$(BIN)/ruff format src tests bench
+	$(BIN)/ruff check --fix --quiet src tests bench
+
+lint: setup  ## style and the floors of the house
+	$(BIN)/ruff format --check src tests bench
+	$(BIN)/ruff check src tests bench
+	$(BIN)/lint-imports
+
+types: setup  ## mypy, strict
+	$(BIN)/mypy
+
+bench: setup  ## the benchmark table; writes bench/results/*.json
+	$(BIN)/python -m bench
+
+clean:  ## removes what the other targets made
+	rm -rf .venv .uv .serinus .mypy_cache .pytest_cache .ruff_cache .hypothesis

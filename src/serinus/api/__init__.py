@@ -1,0 +1,1 @@
+"""The control API: turns requests into wishes in the store, and the store into answers."""

@@ -1,0 +1,1 @@
+"""The command line. Talks to a server over HTTP; only `serve` and `demo` start one."""

@@ -1,0 +1,1 @@
+"""The only hands: reads the store and the engine, decides, journals, then acts."""

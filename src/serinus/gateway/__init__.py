@@ -1,0 +1,1 @@
+"""HTTP in front of the replicas. Stateless: one immutable RouteTable, never a database."""

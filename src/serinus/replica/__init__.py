@@ -1,0 +1,1 @@
+"""What runs in the MODEL's environment: stdlib, numpy, msgspec and the model's own packages."""

@@ -1,0 +1,187 @@
+"""Frames between a gateway (or the controller) and a replica. Sans-IO: bytes in, frames out.
+
+A frame is a fixed header, then ``meta`` (msgpack, usually empty), then ``body``:
+
+    length u32 | kind u8 | format u8 | status u16 | id u64 | meta u32 | aux u32 | batch u32
+
+``length`` counts everything after the header; all numbers are big-endian. The first frame on a
+connection is the replica's HELLO; the gateway sends nothing before it has checked it.
+"""
+
+import struct
+from dataclasses import dataclass
+from enum import IntEnum
+
+import msgspec
+
+__all__ = [
+    "HEADER_SIZE",
+    "MAX_FRAME",
+    "PROTOCOL_VERSION",
+    "Decoder",
+    "Format",
+    "Frame",
+    "FrameError",
+    "Hello",
+    "Kind",
+    "encode",
+]
+
+PROTOCOL_VERSION = 1
+#: Largest meta + body that a decoder accepts: a 64 MiB answer and room for its meta.
+MAX_FRAME = 65 * 1024 * 1024
+
+_HEADER = struct.Struct("!IBBHQIII")
+HEADER_SIZE = _HEADER.size
+
+
+class FrameError(Exception):
+    """The peer broke the framing; the connection can't be used any more."""
+
+
+class Kind(IntEnum):
+    """What a frame is."""
+
+    #: replica → peer, first on every connection; meta is a `Hello`.
+    HELLO = 1
+    #: peer → replica: score ``body``; ``aux`` is the time left in ms (0: no deadline).
+    REQUEST = 2
+    #: replica → peer: the answer to the REQUEST of that id; ``status`` is HTTP's, ``aux`` the
+    #: model's time for the whole batch in µs, ``batch`` numbers the batch within the replica.
+    RESPONSE = 3
+    #: peer → replica: are you alive? Answered between two batches.
+    PING = 4
+    #: replica → peer, with the PING's id.
+    PONG = 5
+    #: replica → peer: send no more requests, I am about to end.
+    DRAINING = 6
+
+
+class Format(IntEnum):
+    """What the bytes of a body are."""
+
+    NONE = 0
+    JSON = 1
+    CSV = 2
+    PARQUET = 3
+    TEXT = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """Who a replica says it is."""
+
+    protocol: int
+    replica_id: str
+    model_digest: str
+    pid: int
+
+
+class Frame(msgspec.Struct, frozen=True, gc=False):
+    """One message; see `Kind` for what the fields mean. A Struct, since one is made per request."""
+
+    kind: Kind
+    id: int = 0
+    body: bytes = b""
+    meta: bytes = b""
+    format: Format = Format.NONE
+    status: int = 0
+    aux: int = 0
+    batch: int = 0
+
+
+def encode(frame: Frame) -> bytes:
+    """The bytes of one frame; raises FrameError when it is larger than `MAX_FRAME`."""
+    length = len(frame.meta) + len(frame.body)
+    if length > MAX_FRAME:
+        raise FrameError(f"a frame of {length} bytes is over the limit of {MAX_FRAME}")
+    header = _HEADER.pack(
+        length,
+        frame.kind,
+        frame.format,
+        frame.status,
+        frame.id,
+        len(frame.meta),
+        frame.aux,
+        frame.batch,
+    )
+    return b"".join((header, frame.meta, frame.body))
+
+
+def encode_hello(hello: Hello) -> bytes:
+    """A HELLO frame."""
+    return encode(Frame(Kind.HELLO, meta=msgspec.msgpack.encode(hello)))
+
+
+def decode_hello(frame: Frame) -> Hello:
+    """The Hello in a frame; raises FrameError when the frame is not one or can't be read."""
+    if frame.kind is not Kind.HELLO:
+        raise FrameError(f"expected HELLO first, got {frame.kind.name}")
+    try:
+        return msgspec.msgpack.decode(frame.meta, type=Hello)
+    except msgspec.DecodeError as error:
+        raise FrameError(f"unreadable HELLO: {error}") from error
+
+
+class Decoder:
+    """Cuts a byte stream into frames, however the bytes are chunked.
+
+    After a FrameError the decoder is poisoned: it raises again on every further call, because
+    where the next frame would start is unknown.
+    """
+
+    __slots__ = ("_buffer", "_max_frame", "_poisoned")
+
+    def __init__(self, max_frame: int = MAX_FRAME) -> None:
+        self._buffer = bytearray()
+        self._max_frame = max_frame
+        self._poisoned: str | None = None
+
+    @property
+    def pending(self) -> int:
+        """Bytes of a frame that has not arrived in full."""
+        return len(self._buffer)
+
+    def feed(self, data: bytes | bytearray | memoryview) -> list[Frame]:
+        """Take bytes as they came and return the frames that are now complete."""
+        if self._poisoned is not None:
+            raise FrameError(self._poisoned)
+        buffer = self._buffer
+        buffer += data
+        frames: list[Frame] = []
+        at, end = 0, len(buffer)
+        while end - at >= HEADER_SIZE:
+            length, kind, format_, status, id_, meta, aux, batch = _HEADER.unpack_from(buffer, at)
+            if length > self._max_frame or meta > length:
+                self._poison(f"a frame announces {length} bytes with {meta} of meta")
+            if end - at < HEADER_SIZE + length:
+                break
+            body_at = at + HEADER_SIZE + meta
+            at += HEADER_SIZE
+            try:
+                frames.append(
+                    Frame(
+                        _KINDS[kind],
+                        id_,
+                        bytes(memoryview(buffer)[body_at : at + length]),
+                        bytes(memoryview(buffer)[at:body_at]) if meta else b"",
+                        _FORMATS[format_],
+                        status,
+                        aux,
+                        batch,
+                    )
+                )
+            except KeyError:
+                self._poison(f"unknown frame kind {kind} or format {format_}")
+            at += length
+        del buffer[:at]
+        return frames
+
+    def _poison(self, reason: str) -> None:
+        self._poisoned = reason
+        self._buffer.clear()
+        raise FrameError(reason)
+
+
+_KINDS = {int(kind): kind for kind in Kind}
+_FORMATS = {int(format_): format_ for format_ in Format}
