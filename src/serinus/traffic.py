@@ -10,7 +10,15 @@ from itertools import accumulate
 
 from serinus.entities import WHOLE
 
-__all__ = ["EndpointRoutes", "ReplicaAddress", "RouteTable", "ServedRoute", "Split"]
+__all__ = [
+    "Acknowledge",
+    "EndpointRoutes",
+    "GatewayHello",
+    "ReplicaAddress",
+    "RouteTable",
+    "ServedRoute",
+    "Split",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,16 +78,36 @@ class RouteTable:
 class Split:
     """Chooses one of several names by weight: exact to the basis point, under 1 µs."""
 
-    __slots__ = ("_bounds", "_names")
+    __slots__ = ("_bounds", "names")
 
     def __init__(self, weights_bp: dict[str, int]) -> None:
         """Take ``{name: basis points}``; raises ValueError unless they sum to `WHOLE`."""
         if sum(weights_bp.values()) != WHOLE or min(weights_bp.values()) < 0:
             raise ValueError(f"weights must be non-negative and sum to {WHOLE}: {weights_bp}")
         positive = {name: weight for name, weight in weights_bp.items() if weight}
-        self._names = tuple(positive)
+        #: Those with a weight above zero.
+        self.names = tuple(positive)
         self._bounds = tuple(accumulate(positive.values()))
 
     def choose(self, point: float) -> str:
         """The name at ``point``, a number in [0, 1) that the caller drew."""
-        return self._names[bisect_right(self._bounds, point * WHOLE)]
+        return self.names[bisect_right(self._bounds, point * WHOLE)]
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayHello:
+    """What a gateway tells the controller first, on each connection."""
+
+    gateway_id: str
+    #: New with every start of the process.
+    incarnation: str
+    pid: int
+    #: The generation in force there; -1 for none.
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledge:
+    """A gateway serves by this generation and by nothing older."""
+
+    generation: int

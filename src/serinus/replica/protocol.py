@@ -1,4 +1,4 @@
-"""Frames between a gateway (or the controller) and a replica. Sans-IO: bytes in, frames out.
+"""Frames between gateway, replica and controller. Sans-IO: bytes in, frames out.
 
 A frame is a fixed header, then ``meta`` (msgpack, usually empty), then ``body``:
 
@@ -55,6 +55,12 @@ class Kind(IntEnum):
     PONG = 5
     #: replica → peer: send no more requests, I am about to end.
     DRAINING = 6
+    #: gateway → controller, first on every connection; meta is a `traffic.GatewayHello`.
+    GATEWAY = 7
+    #: controller → gateway: body is a `traffic.RouteTable` as JSON.
+    ROUTES = 8
+    #: gateway → controller: meta is a `traffic.Acknowledge`.
+    ACKNOWLEDGE = 9
 
 
 class Format(IntEnum):

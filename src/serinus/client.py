@@ -1,0 +1,265 @@
+"""A small synchronous client of the REST API: what the command line and scripts talk with.
+
+It only speaks HTTP; it never reads the server's files, settings or database.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import quote
+
+import httpx
+
+from serinus import errors
+
+__all__ = ["DEFAULT_URL", "Client", "ServerUnreachable", "UpdateFailed", "UpdateUnfinished"]
+
+DEFAULT_URL = "http://127.0.0.1:8080"
+
+_ENDPOINTS = "/api/2.0/serving-endpoints"
+
+#: What the API sends for an endpoint: fields as in the Databricks reference.
+Json = dict[str, Any]
+
+_CLASSES: tuple[type[errors.SerinusError], ...] = (
+    errors.BadRequest,
+    errors.InvalidParameterValue,
+    errors.InvalidState,
+    errors.PayloadTooLarge,
+    errors.UnsupportedMediaType,
+    errors.MethodNotAllowed,
+    errors.Unauthenticated,
+    errors.PermissionDenied,
+    errors.ResourceDoesNotExist,
+    errors.ResourceAlreadyExists,
+    errors.ResourceConflict,
+    errors.ResourceExhausted,
+    errors.InternalError,
+    errors.NotImplementedHere,
+    errors.TemporarilyUnavailable,
+    errors.DeadlineExceeded,
+)
+_BY_BOTH = {(each.code, each.status): each for each in _CLASSES}
+# Reversed, so that the first class listed wins where several share a code or a status.
+_BY_CODE = {each.code: each for each in reversed(_CLASSES)}
+_BY_STATUS = {each.status: each for each in reversed(_CLASSES)}
+
+
+class ServerUnreachable(Exception):
+    """Nothing that speaks HTTP answers at the server's URL."""
+
+
+class UpdateFailed(Exception):
+    """The server gave up on an endpoint's new config; what served before still serves."""
+
+
+class UpdateUnfinished(Exception):
+    """The waiting ended before the server did; the update goes on."""
+
+
+class Client:
+    """Calls one Serinus server. Errors of the server are raised as `serinus.errors` classes."""
+
+    def __init__(
+        self,
+        url: str = DEFAULT_URL,
+        token: str | None = None,
+        timeout: float = 65.0,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        """``timeout`` is in seconds per call, a little over the server's default deadline."""
+        self.url = url.rstrip("/")
+        headers = {"authorization": f"Bearer {token}"} if token else {}
+        try:
+            self._http = httpx.Client(
+                base_url=self.url, headers=headers, timeout=timeout, transport=transport
+            )
+        except httpx.InvalidURL as error:
+            raise ServerUnreachable(f"{url!r} is not the URL of a server: {error}") from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def health(self) -> str:
+        """The server's own word on its health; raises when it has none."""
+        return self._send("GET", "/health").text.strip()
+
+    def endpoints(self) -> list[Json]:
+        """Every endpoint."""
+        return list(self._json("GET", _ENDPOINTS).get("endpoints") or [])
+
+    def endpoint(self, name: str) -> Json:
+        """One endpoint in full."""
+        return self._json("GET", _path(name))
+
+    def create(
+        self,
+        name: str,
+        config: Mapping[str, object],
+        *,
+        tags: Mapping[str, str] | None = None,
+        description: str = "",
+    ) -> Json:
+        """Ask for an endpoint; ``config`` has ``served_entities`` and ``traffic_config``."""
+        body: Json = {"name": name, "config": dict(config)}
+        if tags:
+            body["tags"] = [{"key": key, "value": value} for key, value in tags.items()]
+        if description:
+            body["description"] = description
+        return self._json("POST", _ENDPOINTS, body)
+
+    def update_config(self, name: str, config: Mapping[str, object]) -> Json:
+        """Replace the endpoint's whole config; the old one serves until the new one is ready."""
+        return self._json("PUT", _path(name, "config"), dict(config))
+
+    def delete(self, name: str) -> None:
+        """Take the endpoint away."""
+        self._send("DELETE", _path(name))
+
+    def logs(self, name: str, served: str) -> str:
+        """What the replicas of a served entity wrote."""
+        return str(self._json("GET", _path(name, "served-models", served, "logs")).get("logs", ""))
+
+    def build_logs(self, name: str, served: str) -> str:
+        """How the model was fetched and its environment built."""
+        path = _path(name, "served-models", served, "build-logs")
+        return str(self._json("GET", path).get("logs", ""))
+
+    def wait_until_updated(
+        self,
+        name: str,
+        *,
+        timeout_s: float = 1200.0,
+        poll_s: float = 0.25,
+        on_progress: Callable[[Json], None] | None = None,
+    ) -> Json:
+        """The endpoint once its config no longer changes; ``on_progress`` sees each answer.
+
+        Raises UpdateFailed, or UpdateUnfinished after ``timeout_s`` seconds.
+        """
+        end = time.monotonic() + timeout_s
+        while True:
+            endpoint = self.endpoint(name)
+            if on_progress is not None:
+                on_progress(endpoint)
+            state = (endpoint.get("state") or {}).get("config_update", "NOT_UPDATING")
+            if state == "NOT_UPDATING":
+                return endpoint
+            if state in ("UPDATE_FAILED", "UPDATE_CANCELED"):
+                raise UpdateFailed(_failure(name, endpoint, state))
+            if time.monotonic() >= end:
+                raise UpdateUnfinished(
+                    f"endpoint {name!r} is still updating after {timeout_s:.0f} s; the server goes "
+                    f"on with it; see: serinus endpoints get {name}"
+                )
+            time.sleep(poll_s)
+
+    def query(
+        self, endpoint: str, body: Mapping[str, object] | bytes, served: str | None = None
+    ) -> tuple[Any, Mapping[str, str]]:
+        """Predictions and response headers; ``served`` pins one served entity.
+
+        Bytes are sent as they are (JSON), so that no number changes on the way.
+        """
+        pinned = f"/served-models/{quote(served, safe='')}" if served else ""
+        path = f"/serving-endpoints/{quote(endpoint, safe='')}{pinned}/invocations"
+        answer = self._send("POST", path, body)
+        return _decoded(answer), answer.headers
+
+    def _json(self, method: str, path: str, body: Json | None = None) -> Json:
+        answer = _decoded(self._send(method, path, body))
+        if not isinstance(answer, dict):
+            raise errors.InternalError(f"{method} {path} was not answered with a JSON object")
+        return answer
+
+    def _send(
+        self, method: str, path: str, body: Mapping[str, object] | bytes | None = None
+    ) -> httpx.Response:
+        content: dict[str, Any] = {}
+        if isinstance(body, bytes):
+            content = {"content": body, "headers": {"content-type": "application/json"}}
+        elif body is not None:
+            content = {"json": dict(body)}
+        try:
+            answer = self._http.request(method, path, **content)
+        except httpx.ReadTimeout as error:
+            raise errors.DeadlineExceeded(
+                f"{self.url} did not answer {method} {path} within "
+                f"{self._http.timeout.read:.0f} s; it may still be working on it"
+            ) from error
+        except (httpx.TransportError, httpx.UnsupportedProtocol) as error:
+            raise ServerUnreachable(
+                f"no server answers at {self.url} ({_reason(error)}); start one with "
+                "`serinus serve`, or name another with --server or SERINUS_SERVER"
+            ) from error
+        if answer.is_success:
+            return answer
+        raise _error(answer)
+
+
+def _path(name: str, *rest: str) -> str:
+    return "/".join((_ENDPOINTS, *(quote(part, safe="") for part in (name, *rest))))
+
+
+def _reason(error: Exception) -> str:
+    return str(error) or type(error).__name__
+
+
+def _decoded(answer: httpx.Response) -> Any:
+    try:
+        return answer.json()
+    except ValueError as error:
+        raise errors.InternalError(
+            f"{answer.request.method} {answer.request.url} was not answered with JSON; is it a "
+            "Serinus server?"
+        ) from error
+
+
+def _error(answer: httpx.Response) -> errors.SerinusError:
+    """The server's error as the class that stands for its code, else for its status."""
+    try:
+        body = answer.json()
+    except ValueError:
+        body = None
+    known = body if isinstance(body, dict) else {}
+    code = known.get("error_code", "")
+    kind = (
+        _BY_BOTH.get((code, answer.status_code))
+        or _BY_CODE.get(code)
+        or _BY_STATUS.get(answer.status_code, errors.SerinusError)
+    )
+    message = known.get("message") or f"{answer.request.url} answered {answer.status_code}"
+    after = answer.headers.get("retry-after", "")
+    details = known.get("details")
+    return kind(
+        str(message),
+        retry_after=int(after) if after.isdecimal() else None,
+        details=details if isinstance(details, list) else None,
+    )
+
+
+def _failure(name: str, endpoint: Json, state: str) -> str:
+    """One sentence per served entity that did not become ready."""
+    if state == "UPDATE_CANCELED":
+        return f"the update of endpoint {name!r} was cancelled"
+    entities = (endpoint.get("pending_config") or {}).get("served_entities") or []
+    reasons = [
+        f"{each.get('name')}: {each['state'].get('deployment_state_message') or 'failed'}"
+        for each in entities
+        if (each.get("state") or {}).get("deployment")
+        in ("DEPLOYMENT_FAILED", "DEPLOYMENT_ABORTED")
+    ]
+    return f"endpoint {name!r} was not updated: " + ("; ".join(reasons) or "no reason was given")

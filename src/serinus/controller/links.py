@@ -1,0 +1,156 @@
+"""The controller's lines to the gateways: RouteTables go out, acknowledgements come in.
+
+One listening unix socket, one thread per gateway; gateways are few. What a gateway has not
+acknowledged it may still be doing, unless its process is known to be dead.
+"""
+
+import socket
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import structlog
+
+from serinus.replica.protocol import Decoder, Frame, FrameError, Kind, encode
+from serinus.traffic import Acknowledge, GatewayHello, RouteTable
+
+__all__ = ["GatewayLinks"]
+
+_log = structlog.get_logger("serinus.controller")
+
+
+@dataclass(slots=True)
+class _Gateway:
+    """What is known of one incarnation of a gateway."""
+
+    hello: GatewayHello
+    acknowledged: int
+    #: None while it is not connected.
+    connection: socket.socket | None
+
+
+class GatewayLinks:
+    """Publishes tables to every gateway and knows which generation each of them serves by.
+
+    ``alive`` says whether a process id still runs; ``wake`` is called on every acknowledgement.
+    """
+
+    def __init__(
+        self, socket_path: Path, *, alive: Callable[[int], bool], wake: Callable[[], None]
+    ) -> None:
+        self._path = socket_path
+        self._alive = alive
+        self._wake = wake
+        self._lock = threading.Lock()
+        self._table: RouteTable | None = None
+        self._frame = b""
+        self._gateways: dict[tuple[str, str], _Gateway] = {}
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+
+    def start(self) -> None:
+        """Listen; raises OSError when the socket can't be made."""
+        self._path.unlink(missing_ok=True)
+        self._listener.bind(str(self._path))
+        self._listener.listen(64)
+        threading.Thread(target=self._accept, name="gateway-links", daemon=True).start()
+
+    def close(self) -> None:
+        """Hang up on every gateway; they go on with the table they have."""
+        self._listener.close()
+        with self._lock:
+            for gateway in self._gateways.values():
+                if gateway.connection is not None:
+                    _hang_up(gateway.connection)
+
+    def publish(self, table: RouteTable) -> None:
+        """Send the table to all gateways, and to each that connects from now on."""
+        frame = encode(Frame(Kind.ROUTES, body=msgspec.json.encode(table)))
+        with self._lock:
+            if self._table is not None and table.generation <= self._table.generation:
+                return
+            self._table, self._frame = table, frame
+            connections = [g.connection for g in self._gateways.values() if g.connection]
+        for connection in connections:
+            _send(connection, frame)
+
+    def acknowledged(self) -> int:
+        """The generation that every gateway which may be serving has reached.
+
+        A gateway that is not connected still counts while its process lives. With no gateway at
+        all this is the published generation: nobody serves by anything older.
+        """
+        with self._lock:
+            for key, gateway in list(self._gateways.items()):
+                if gateway.connection is None and not self._alive(gateway.hello.pid):
+                    del self._gateways[key]
+            newest = self._table.generation if self._table is not None else -1
+            return min((g.acknowledged for g in self._gateways.values()), default=newest)
+
+    def connected(self) -> int:
+        """How many gateways are connected now."""
+        with self._lock:
+            return sum(gateway.connection is not None for gateway in self._gateways.values())
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return  # closed
+            threading.Thread(
+                target=self._serve, args=(connection,), name="gateway-link", daemon=True
+            ).start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        key: tuple[str, str] | None = None
+        decoder = Decoder()
+        try:
+            while data := connection.recv(1 << 16):
+                for frame in decoder.feed(data):
+                    if frame.kind is Kind.GATEWAY:
+                        key = self._greet(connection, frame)
+                    elif frame.kind is Kind.ACKNOWLEDGE and key is not None:
+                        self._acknowledge(key, frame)
+        except (OSError, FrameError, msgspec.DecodeError) as error:
+            _log.warning("gateway_link_broken", gateway=key, error=str(error))
+        finally:
+            connection.close()
+            with self._lock:
+                gateway = self._gateways.get(key) if key is not None else None
+                if gateway is not None and gateway.connection is connection:
+                    gateway.connection = None
+            self._wake()
+
+    def _greet(self, connection: socket.socket, frame: Frame) -> tuple[str, str]:
+        hello = msgspec.msgpack.decode(frame.meta, type=GatewayHello)
+        key = (hello.gateway_id, hello.incarnation)
+        with self._lock:
+            self._gateways[key] = _Gateway(hello, hello.generation, connection)
+            table = self._frame
+        _log.info("gateway_connected", gateway=hello.gateway_id, generation=hello.generation)
+        if table:
+            _send(connection, table)
+        self._wake()
+        return key
+
+    def _acknowledge(self, key: tuple[str, str], frame: Frame) -> None:
+        generation = msgspec.msgpack.decode(frame.meta, type=Acknowledge).generation
+        with self._lock:
+            gateway = self._gateways.get(key)
+            if gateway is not None:
+                gateway.acknowledged = max(gateway.acknowledged, generation)
+        self._wake()
+
+
+def _send(connection: socket.socket, frame: bytes) -> None:
+    # A gateway that is gone gets the table when it is back: its reader thread sees the end.
+    with suppress(OSError):
+        connection.sendall(frame)
+
+
+def _hang_up(connection: socket.socket) -> None:
+    with suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)

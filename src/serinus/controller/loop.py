@@ -1,0 +1,132 @@
+"""The control loop: observe, decide, act, again. One thread; one bounded pass per turn."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+import structlog
+
+from serinus.controller.executor import Executor
+from serinus.controller.links import GatewayLinks
+from serinus.controller.observe import observe
+from serinus.controller.prober import Prober
+from serinus.controller.reconcile import reconcile
+from serinus.controller.snapshot import Action, Policy
+from serinus.engine.engine import (
+    Engine,
+    EngineUnreachable,
+    FenceError,
+    Lease,
+    ReplicaPhase,
+    SpecChanged,
+)
+from serinus.entities import ConfigUpdate
+from serinus.errors import SerinusError
+from serinus.store.repository import FencedOut, Store
+
+__all__ = ["Loop", "Pace"]
+
+_log = structlog.get_logger("serinus.controller")
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Seconds between turns that nobody woke the loop for."""
+
+    busy_s: float = 0.05
+    idle_s: float = 1.0
+    renew_s: float = 30.0
+
+
+class Loop:
+    """Turns until `stop`, or until a newer controller is in charge."""
+
+    def __init__(
+        self,
+        store: Store,
+        engine: Engine,
+        links: GatewayLinks,
+        executor: Executor,
+        prober: Prober,
+        *,
+        policy: Policy,
+        clock: Callable[[], datetime],
+        pace: Pace | None = None,
+    ) -> None:
+        self._store = store
+        self._engine = engine
+        self._links = links
+        self._executor = executor
+        self._prober = prober
+        self._policy = policy
+        self._clock = clock
+        self._pace = pace or Pace()
+        self._wake = threading.Event()
+        self._stopping = threading.Event()
+        self._renewed: datetime | None = None
+
+    def wake(self) -> None:
+        """Have the next turn at once. Any thread."""
+        self._wake.set()
+
+    def stop(self) -> None:
+        """End after the turn that is under way. Any thread."""
+        self._stopping.set()
+        self._wake.set()
+
+    def run(self) -> None:
+        """Turn until stopped. A turn that fails is logged and tried again: nothing is lost."""
+        self._links.publish(self._store.routes())
+        while not self._stopping.is_set():
+            self._wake.clear()
+            pause = self._pace.idle_s
+            try:
+                if self.turn():
+                    pause = self._pace.busy_s
+            except (FencedOut, FenceError):
+                _log.error("controller_fenced_out", epoch=self._policy.epoch)
+                return
+            except (SerinusError, EngineUnreachable, SpecChanged, OSError):
+                _log.exception("turn_failed")
+            self._wake.wait(pause)
+
+    def turn(self) -> bool:
+        """One pass; True when there is more to do or something is being prepared."""
+        at = self._clock()
+        if self._renewed is None or (at - self._renewed).total_seconds() >= self._pace.renew_s:
+            self._engine.renew(Lease(self._policy.epoch))
+            self._renewed = at
+        snapshot = observe(
+            at,
+            self._store,
+            self._engine,
+            acknowledged=self._links.acknowledged(),
+            policy=self._policy,
+            fetched=self._executor.fetched,
+            crashes=self._executor.crashes,
+            hung=self._prober.hung,
+        )
+        self._prober.watch(
+            {
+                replica.spec.replica_id: replica.address
+                for replica in snapshot.replicas or ()
+                if replica.phase is ReplicaPhase.READY
+            }
+        )
+        actions = reconcile(snapshot)
+        for action in actions:
+            self._act(action, at)
+        return bool(actions) or any(
+            endpoint.update is ConfigUpdate.IN_PROGRESS or endpoint.deleted
+            for endpoint in snapshot.endpoints
+        )
+
+    def _act(self, action: Action, at: datetime) -> None:
+        """One endpoint's trouble must not hold up the others: the next turn tries again."""
+        try:
+            self._executor.execute(action, at)
+        except (FencedOut, FenceError):
+            raise
+        except (SerinusError, EngineUnreachable, SpecChanged, OSError):
+            _log.exception("action_failed", action=type(action).__name__)

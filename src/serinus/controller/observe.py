@@ -1,0 +1,62 @@
+"""Reads everything once, so that a decision looks at one moment and not at several."""
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from serinus.controller.snapshot import Crashes, Fetched, Policy, Snapshot
+from serinus.engine.engine import Engine, EngineUnreachable, ReplicaStatus, Stage
+from serinus.entities import ConfigUpdate, Endpoint, ModelRef
+from serinus.store.repository import Store
+
+__all__ = ["observe"]
+
+
+def observe(
+    at: datetime,
+    store: Store,
+    engine: Engine,
+    *,
+    acknowledged: int,
+    policy: Policy,
+    fetched: Mapping[tuple[str, int, str], Fetched],
+    crashes: Mapping[str, Crashes],
+    hung: frozenset[str],
+) -> Snapshot:
+    """The snapshot of now; raises what the store raises."""
+    endpoints = store.endpoints(include_deleted=True)
+    replicas: tuple[ReplicaStatus, ...] | None
+    stages: dict[str, Stage] = {}
+    try:
+        for model in _to_stage(endpoints):
+            stages[model.digest] = engine.stage(model)
+        replicas = engine.list()
+    except EngineUnreachable:
+        replicas = None
+    return Snapshot(
+        at=at,
+        endpoints=endpoints,
+        replicas=replicas,
+        stages=stages,
+        fetched=dict(fetched),
+        published=store.routes(),
+        acknowledged=acknowledged,
+        policy=policy,
+        crashes=dict(crashes),
+        hung=hung,
+    )
+
+
+def _to_stage(endpoints: tuple[Endpoint, ...]) -> list[ModelRef]:
+    """Models that are fetched and whose environment is not known to be there yet.
+
+    Asking the engine for them is what starts the work: `Engine.stage` is idempotent.
+    """
+    return [
+        entity.model
+        for endpoint in endpoints
+        if endpoint.pending is not None
+        and endpoint.update is ConfigUpdate.IN_PROGRESS
+        and not endpoint.deleted
+        for entity in endpoint.pending.entities
+        if entity.model is not None and entity.environment is None
+    ]

@@ -1,0 +1,359 @@
+"""Decides: one snapshot in, a list of actions out. Pure; it reads no clock and touches nothing.
+
+A replica runs because a config wants its *group* (same endpoint, name, model, environment and
+variables). Configs that agree on an entity share its group: a change of weights restarts nothing.
+"""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+import msgspec
+
+from serinus.controller.snapshot import (
+    Action,
+    Activate,
+    Crashes,
+    EnsureReplica,
+    Fail,
+    ForgetReplica,
+    NoteCrash,
+    Publish,
+    Purge,
+    Resolve,
+    RetireReplica,
+    SaveEntity,
+    Snapshot,
+)
+from serinus.engine.engine import ReplicaPhase, ReplicaSpec, ReplicaStatus, StagePhase
+from serinus.entities import (
+    ConfigUpdate,
+    Deployment,
+    Endpoint,
+    EndpointConfig,
+    ServedEntity,
+)
+from serinus.traffic import EndpointRoutes, ReplicaAddress, ServedRoute
+
+__all__ = ["backoff", "group_of", "reconcile"]
+
+_BACKOFF_LIMIT = timedelta(seconds=60)
+#: A replica that lasted this long ends a row of crashes.
+_SETTLED = timedelta(seconds=60)
+
+
+def backoff(count: int) -> timedelta:
+    """How long after the ``count``-th crash in a row the next start waits: 0, 1, 2, 4 … 60 s."""
+    if count <= 1:
+        return timedelta(0)
+    return min(timedelta(seconds=2.0 ** min(count - 2, 6)), _BACKOFF_LIMIT)
+
+
+def group_of(endpoint_id: str, entity: ServedEntity) -> str:
+    """The group whose replicas can answer for this entity; needs its model and environment."""
+    if entity.model is None or entity.environment is None:
+        raise ValueError(f"'{entity.name}' is not prepared yet")
+    identity = (
+        endpoint_id,
+        entity.name,
+        entity.model.digest,
+        entity.environment.digest,
+        sorted(entity.environment_vars.items()),
+    )
+    return hashlib.sha256(msgspec.json.encode(identity)).hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """A group that some config wants, and what runs of it."""
+
+    id: str
+    entity: ServedEntity
+    wanted: int
+    #: Not ended, in the order in which they are kept.
+    living: tuple[ReplicaStatus, ...]
+    ended: tuple[ReplicaStatus, ...]
+
+    @property
+    def kept(self) -> tuple[ReplicaStatus, ...]:
+        return self.living[: self.wanted]
+
+    @property
+    def ready(self) -> tuple[ReplicaStatus, ...]:
+        return tuple(r for r in self.kept if r.phase is ReplicaPhase.READY)
+
+
+def reconcile(snapshot: Snapshot) -> list[Action]:
+    """All that should be done now, in the order in which to do it."""
+    if snapshot.replicas is None:
+        return []  # an engine that can't say must not cost anybody their routes
+    groups = _groups(snapshot)
+    actions: list[Action] = []
+    for endpoint in snapshot.endpoints:
+        if endpoint.deleted:
+            continue
+        if endpoint.pending is not None and endpoint.update is ConfigUpdate.IN_PROGRESS:
+            actions += _pending(snapshot, endpoint, endpoint.pending, groups)
+        if endpoint.active is not None:
+            actions += _report_active(endpoint, endpoint.active, groups)
+    failed = {action.endpoint_id for action in actions if isinstance(action, Fail)}
+    groups = _groups(_without_pending(snapshot, failed)) if failed else groups
+    for group in groups.values():
+        actions += _run(snapshot, group)
+    actions += _retire(snapshot, groups)
+    routes = _routes(snapshot, groups)
+    if routes != snapshot.published.endpoints:
+        actions.append(Publish(routes))
+    elif snapshot.acknowledged >= snapshot.published.generation:
+        actions += [Purge(each.id) for each in snapshot.endpoints if each.deleted]
+    return actions
+
+
+def _without_pending(snapshot: Snapshot, endpoint_ids: set[str]) -> Snapshot:
+    """The snapshot after these endpoints' updates have failed."""
+    endpoints = tuple(
+        replace(each, update=ConfigUpdate.UPDATE_FAILED) if each.id in endpoint_ids else each
+        for each in snapshot.endpoints
+    )
+    return replace(snapshot, endpoints=endpoints)
+
+
+def _groups(snapshot: Snapshot) -> dict[str, _Group]:
+    by_group: defaultdict[str, list[ReplicaStatus]] = defaultdict(list)
+    for replica in sorted(snapshot.replicas or (), key=_keep_first):
+        by_group[replica.spec.group].append(_as_ended(replica, snapshot.hung))
+    groups: dict[str, _Group] = {}
+    for endpoint in snapshot.endpoints:
+        for entity in _wanted(endpoint):
+            if entity.model is None or entity.environment is None:
+                continue
+            id_ = group_of(endpoint.id, entity)
+            wanted = max(entity.replicas, groups[id_].wanted if id_ in groups else 0)
+            all_ = by_group[id_]
+            living = tuple(r for r in all_ if r.phase is not ReplicaPhase.EXITED)
+            ended = tuple(r for r in all_ if r.phase is ReplicaPhase.EXITED)
+            groups[id_] = _Group(id_, entity, wanted, living, ended)
+    return groups
+
+
+def _wanted(endpoint: Endpoint) -> Iterator[ServedEntity]:
+    if endpoint.deleted:
+        return
+    if endpoint.active is not None:
+        yield from endpoint.active.entities
+    if endpoint.pending is not None and endpoint.update is ConfigUpdate.IN_PROGRESS:
+        yield from endpoint.pending.entities
+
+
+def _as_ended(replica: ReplicaStatus, hung: frozenset[str]) -> ReplicaStatus:
+    """A replica that hangs is as good as ended: it is killed, counted and replaced like one."""
+    if replica.spec.replica_id not in hung or replica.phase is not ReplicaPhase.READY:
+        return replica
+    return replace(replica, phase=ReplicaPhase.EXITED, message="It gave no sign of life.")
+
+
+def _keep_first(replica: ReplicaStatus) -> tuple[bool, str]:
+    return (replica.phase is not ReplicaPhase.READY, replica.spec.replica_id)
+
+
+def _pending(
+    snapshot: Snapshot, endpoint: Endpoint, config: EndpointConfig, groups: dict[str, _Group]
+) -> list[Action]:
+    """Bring a pending config forward; fail it for the first entity that can't be served."""
+    actions: list[Action] = []
+    ready = True
+    for entity in config.entities:
+        step = _advance(snapshot, endpoint, config, entity, groups)
+        if isinstance(step, Fail):
+            return [step]
+        if isinstance(step, Resolve):
+            actions.append(step)
+            ready = False
+            continue
+        if step != entity:
+            actions.append(SaveEntity(endpoint.id, config.version, step))
+        ready = ready and step.deployment is Deployment.READY
+    if ready:
+        actions.append(Activate(endpoint.id, config.version))
+    return actions
+
+
+def _advance(
+    snapshot: Snapshot,
+    endpoint: Endpoint,
+    config: EndpointConfig,
+    entity: ServedEntity,
+    groups: dict[str, _Group],
+) -> ServedEntity | Resolve | Fail:
+    """What the entity is to be next: fetched, then staged, then started and ready."""
+    if entity.model is None:
+        return _fetch(snapshot, endpoint, config, entity)
+    if entity.environment is None:
+        stage = snapshot.stages.get(entity.model.digest)
+        if stage is None:
+            return entity
+        if stage.phase is StagePhase.FAILED:
+            return Fail(endpoint.id, config.version, entity.name, stage.message, stage.log)
+        return replace(
+            entity,
+            environment=stage.environment,
+            deployment_message=stage.message,
+            build_log=stage.log,
+        )
+    group = groups[group_of(endpoint.id, entity)]
+    for replica in group.ended:
+        if replica.started_at is not None and replica.started_at >= config.created_at:
+            reason = replica.message or f"its replica ended with code {replica.exit_code}"
+            return Fail(
+                endpoint.id,
+                config.version,
+                entity.name,
+                reason,
+                replica_id=replica.spec.replica_id,
+            )
+    if len(group.ready) >= entity.replicas:
+        message = group.ready[0].batching
+        return replace(entity, deployment=Deployment.READY, deployment_message=message)
+    message = f"Loading the model ({len(group.ready)} of {entity.replicas} replicas ready)."
+    return replace(entity, deployment_message=message)
+
+
+def _fetch(
+    snapshot: Snapshot, endpoint: Endpoint, config: EndpointConfig, entity: ServedEntity
+) -> ServedEntity | Resolve | Fail:
+    known = _same_version(endpoint.active, entity)
+    if known is not None:
+        return replace(entity, model=known.model)
+    fetched = snapshot.fetched.get((endpoint.id, config.version, entity.name))
+    if fetched is None:
+        return Resolve(endpoint.id, config.version, entity)
+    if fetched.model is None:
+        return Fail(endpoint.id, config.version, entity.name, fetched.error)
+    return replace(entity, model=fetched.model, deployment_message="Preparing its environment.")
+
+
+def _same_version(active: EndpointConfig | None, entity: ServedEntity) -> ServedEntity | None:
+    """The active entity of the same registered version: that name can only mean those bytes."""
+    if active is None or not entity.entity_version:
+        return None
+    for known in active.entities:
+        if (known.entity_name, known.entity_version) == (
+            entity.entity_name,
+            entity.entity_version,
+        ):
+            return known
+    return None
+
+
+def _report_active(
+    endpoint: Endpoint, config: EndpointConfig, groups: dict[str, _Group]
+) -> Iterator[SaveEntity]:
+    """Say RECOVERING while replicas of what serves are missing, and READY again after."""
+    for entity in config.entities:
+        group = groups[group_of(endpoint.id, entity)]
+        if len(group.ready) >= entity.replicas:
+            now = replace(
+                entity, deployment=Deployment.READY, deployment_message=group.ready[0].batching
+            )
+        else:
+            missing = entity.replicas - len(group.ready)
+            why = next((f" The last one ended: {r.message}" for r in group.ended), "")
+            if not why and entity.deployment is Deployment.RECOVERING:
+                continue  # keep the message that says why
+            now = replace(
+                entity,
+                deployment=Deployment.RECOVERING,
+                deployment_message=f"Starting {missing} of {entity.replicas} replicas.{why}",
+            )
+        if now != entity:
+            yield SaveEntity(endpoint.id, config.version, now)
+
+
+def _run(snapshot: Snapshot, group: _Group) -> Iterator[Action]:
+    """Replace what has ended, slower each time in a row."""
+    crashes = snapshot.crashes.get(group.id)
+    if crashes is not None and any(_settled(snapshot, replica) for replica in group.living):
+        crashes = None
+    for replica in group.ended:
+        count = 1 if crashes is None else crashes.count + 1
+        crashes = Crashes(count, snapshot.at, replica.message)
+        yield NoteCrash(group.id, crashes)
+        yield ForgetReplica(replica.spec.replica_id)
+    if crashes is not None and snapshot.at < crashes.last_at + backoff(crashes.count):
+        return
+    for number in range(group.wanted - len(group.living)):
+        yield EnsureReplica(_spec(snapshot, group, number))
+
+
+def _settled(snapshot: Snapshot, replica: ReplicaStatus) -> bool:
+    return (
+        replica.phase is ReplicaPhase.READY
+        and replica.started_at is not None
+        and snapshot.at - replica.started_at > _SETTLED
+    )
+
+
+def _spec(snapshot: Snapshot, group: _Group, number: int) -> ReplicaSpec:
+    entity, policy = group.entity, snapshot.policy
+    if entity.model is None or entity.environment is None:
+        raise ValueError(f"'{entity.name}' is not prepared yet")
+    # The moment makes the id new for ever: a replica that ended never comes back under its name.
+    moment = f"{int(snapshot.at.timestamp() * 1000):x}"
+    return ReplicaSpec(
+        replica_id=f"{entity.name[:40]}-{group.id[:8]}-{moment}-{number}",
+        group=group.id,
+        model_digest=entity.model.digest,
+        environment=entity.environment,
+        env_vars=entity.environment_vars,
+        threads=policy.threads,
+        max_batch=policy.max_batch,
+        start_deadline_s=policy.start_deadline_s,
+        fence_epoch=policy.epoch,
+    )
+
+
+def _retire(snapshot: Snapshot, groups: dict[str, _Group]) -> Iterator[Action]:
+    """End what nobody wants, once no gateway can still send it a request."""
+    kept = {r.spec.replica_id for group in groups.values() for r in group.kept}
+    routed = snapshot.published.replica_ids()
+    settled = snapshot.acknowledged >= snapshot.published.generation
+    for replica in snapshot.replicas or ():
+        id_ = replica.spec.replica_id
+        if id_ in kept or (replica.spec.group in groups and replica.phase is ReplicaPhase.EXITED):
+            continue
+        if replica.phase is ReplicaPhase.EXITED:
+            yield ForgetReplica(id_)
+        elif replica.phase is not ReplicaPhase.DRAINING and id_ not in routed and settled:
+            yield RetireReplica(id_)
+
+
+def _routes(snapshot: Snapshot, groups: dict[str, _Group]) -> tuple[EndpointRoutes, ...]:
+    """The routes that the active configs ask for, over the replicas that are ready."""
+
+    def served(endpoint: Endpoint, config: EndpointConfig) -> Iterable[ServedRoute]:
+        for entity in config.entities:
+            group = groups[group_of(endpoint.id, entity)]
+            replicas = sorted(
+                (
+                    ReplicaAddress(r.spec.replica_id, r.address, r.spec.model_digest)
+                    for r in group.ready
+                ),
+                key=lambda replica: replica.replica_id,
+            )
+            yield ServedRoute(
+                entity.name,
+                config.weights.get(entity.name, 0),
+                tuple(replicas),
+                snapshot.policy.queue_limit,
+                snapshot.policy.deadline_s,
+            )
+
+    # A config becomes active one tick before its endpoint shows up as such; until then the
+    # active one, which may be none, is what routes.
+    return tuple(
+        EndpointRoutes(each.name, tuple(served(each, each.active)), each.default)
+        for each in sorted(snapshot.endpoints, key=lambda endpoint: endpoint.name)
+        if each.active is not None and not each.deleted
+    )

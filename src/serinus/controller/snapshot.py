@@ -1,0 +1,177 @@
+"""What the controller knows at one moment, and what it may decide to do about it. Plain data."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from serinus.engine.engine import ReplicaSpec, ReplicaStatus, Stage
+from serinus.entities import Endpoint, ModelRef, ServedEntity
+from serinus.traffic import EndpointRoutes, RouteTable
+
+__all__ = [
+    "Action",
+    "Activate",
+    "Crashes",
+    "EnsureReplica",
+    "Fail",
+    "Fetched",
+    "ForgetReplica",
+    "NoteCrash",
+    "Policy",
+    "Publish",
+    "Purge",
+    "Resolve",
+    "RetireReplica",
+    "SaveEntity",
+    "Snapshot",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Settings that decisions depend on."""
+
+    epoch: int
+    max_batch: int
+    threads: int
+    start_deadline_s: float
+    queue_limit: int
+    deadline_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Crashes:
+    """How often replicas of one group ended by themselves, in a row, and when last."""
+
+    count: int
+    last_at: datetime
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """The outcome of resolving one model URI: a pinned model, or the reason why not."""
+
+    model: ModelRef | None = None
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Everything that one decision may look at."""
+
+    at: datetime
+    endpoints: tuple[Endpoint, ...]
+    #: None when the engine could not say; nothing is then concluded about replicas.
+    replicas: tuple[ReplicaStatus, ...] | None
+    #: Preparation of models, by model digest.
+    stages: Mapping[str, Stage]
+    #: Resolutions that have ended, by (endpoint id, config version, served name).
+    fetched: Mapping[tuple[str, int, str], Fetched]
+    published: RouteTable
+    #: Every gateway that may be serving serves by this generation or a later one.
+    acknowledged: int
+    policy: Policy
+    crashes: Mapping[str, Crashes] = field(default_factory=dict)
+    #: Ids of replicas that live but give no sign of life.
+    hung: frozenset[str] = frozenset()
+
+
+# Actions: what the executor can do. Each is idempotent.
+
+
+@dataclass(frozen=True, slots=True)
+class Resolve:
+    """Fetch the model that a pending entity names, in the background."""
+
+    endpoint_id: str
+    config_version: int
+    entity: ServedEntity
+
+
+@dataclass(frozen=True, slots=True)
+class SaveEntity:
+    """Store how far an entity has come."""
+
+    endpoint_id: str
+    config_version: int
+    entity: ServedEntity
+
+
+@dataclass(frozen=True, slots=True)
+class EnsureReplica:
+    """Have a replica run."""
+
+    spec: ReplicaSpec
+
+
+@dataclass(frozen=True, slots=True)
+class RetireReplica:
+    """Let a replica that no gateway knows any more finish and end."""
+
+    replica_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetReplica:
+    """Clear away what is left of a replica that has ended."""
+
+    replica_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class NoteCrash:
+    """Remember that a replica of this group ended by itself, so that restarts back off."""
+
+    group: str
+    crashes: Crashes
+
+
+@dataclass(frozen=True, slots=True)
+class Publish:
+    """Give the gateways new routes."""
+
+    endpoints: tuple[EndpointRoutes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Activate:
+    """The pending config becomes the active one: a pointer change, no restart."""
+
+    endpoint_id: str
+    config_version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Fail:
+    """The pending config can't be served; the active one stays."""
+
+    endpoint_id: str
+    config_version: int
+    served_name: str
+    message: str
+    #: All that the failed preparation printed.
+    log: str = ""
+    #: The replica that ended, whose output says more.
+    replica_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Purge:
+    """Forget a deleted endpoint of which nothing runs or routes any more."""
+
+    endpoint_id: str
+
+
+Action = (
+    Resolve
+    | SaveEntity
+    | EnsureReplica
+    | RetireReplica
+    | ForgetReplica
+    | NoteCrash
+    | Publish
+    | Activate
+    | Fail
+    | Purge
+)

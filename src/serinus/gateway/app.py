@@ -1,0 +1,258 @@
+"""HTTP in front of the data plane, as a plain ASGI callable: parse the path, call, answer.
+
+Nothing here decides who answers (`dataplane` does) and nothing here touches a database.
+"""
+
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+import httpx
+import msgspec
+
+from serinus.errors import (
+    BadRequest,
+    InternalError,
+    MethodNotAllowed,
+    PayloadTooLarge,
+    ResourceDoesNotExist,
+    SerinusError,
+    UnsupportedMediaType,
+)
+from serinus.gateway.dataplane import DataPlane, EndpointState
+from serinus.gateway.forward import Forwarder
+from serinus.replica.protocol import Format
+
+__all__ = ["App", "AppConfig"]
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Headers = Iterable[tuple[bytes, bytes]]
+
+_JSON = (b"content-type", b"application/json")
+_TEXT = (b"content-type", b"text/plain; charset=utf-8")
+_CLOSE = (b"connection", b"close")
+_FORMATS = {
+    b"": Format.JSON,
+    b"application/json": Format.JSON,
+    b"text/csv": Format.CSV,
+    b"application/vnd.apache.parquet": Format.PARQUET,
+    b"application/x-parquet": Format.PARQUET,
+}
+_log = logging.getLogger("serinus.gateway")
+
+
+@dataclass(frozen=True, slots=True)
+class AppConfig:
+    """What the gateway's HTTP side needs to know."""
+
+    #: Bytes.
+    max_body: int
+    #: Begins every request id; differs between gateways and their incarnations.
+    incarnation: str
+    #: MLflow's version, as ``/version`` answers it.
+    mlflow_version: str
+    workspace_id: str
+
+
+class _Hangup(Exception):
+    """The caller went away before its request was complete; there is nobody to answer."""
+
+
+class App:
+    """The gateway's ASGI application."""
+
+    def __init__(self, dataplane: DataPlane, forwarder: Forwarder, config: AppConfig) -> None:
+        self._dataplane = dataplane
+        self._forwarder = forwarder
+        self._config = config
+        self._ids = map(f"{config.incarnation}-%x".__mod__, count(1))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI entry point."""
+        if scope["type"] != "http":
+            return
+        request_id = (b"x-request-id", next(self._ids).encode())
+        try:
+            await self._route(scope, receive, send, request_id)
+        except _Hangup:
+            return
+        except SerinusError as error:
+            await _send_error(send, error, request_id)
+        except Exception:  # noqa: BLE001 - the last line of defence: the caller gets an answer
+            _log.exception("request %s failed", request_id[1].decode())
+            fault = InternalError(f"The gateway failed on request {request_id[1].decode()}.")
+            await _send_error(send, fault, request_id)
+
+    async def _route(
+        self, scope: Scope, receive: Receive, send: Send, request_id: tuple[bytes, bytes]
+    ) -> None:
+        match scope["path"].split("/"):
+            case ["", "serving-endpoints", name, "invocations"]:
+                state, served = self._dataplane.endpoint(name), None
+            case ["", "serving-endpoints", name, "served-models", served, "invocations"]:
+                state = self._dataplane.endpoint(name)
+            case ["", "invocations"]:
+                state, served = self._default(), None
+            case _:
+                await self._other(scope, receive, send)
+                return
+        if scope["method"] != "POST":
+            raise MethodNotAllowed("Send a POST to get predictions.")
+        format_ = self._check_headers(scope["headers"])
+        body = await self._read(receive)
+        pool, frame = await self._dataplane.invoke(state, served, body, format_)
+        headers = [
+            _JSON,
+            (b"content-length", b"%d" % len(frame.body)),
+            (b"served-model-name", pool.header),
+            request_id,
+        ]
+        await send({"type": "http.response.start", "status": frame.status, "headers": headers})
+        await send({"type": "http.response.body", "body": frame.body})
+
+    def _default(self) -> EndpointState:
+        state = self._dataplane.default
+        if state is None:
+            raise ResourceDoesNotExist(
+                "No endpoint answers /invocations; start with `serinus serve --model URI`, or "
+                "call /serving-endpoints/NAME/invocations."
+            )
+        return state
+
+    def _check_headers(self, headers: Headers) -> Format:
+        content_type = b""
+        for name, value in headers:
+            if name == b"content-type":
+                content_type = value
+            elif name == b"content-length" and int(value) > self._config.max_body:
+                raise self._too_large()
+            elif name == b"content-encoding" and value.strip().lower() not in (b"", b"identity"):
+                raise UnsupportedMediaType(
+                    f"content-encoding {value.decode('latin-1')!r} is not read here; "
+                    "send the body as it is."
+                )
+        media, _, parameters = content_type.partition(b";")
+        format_ = _FORMATS.get(media.strip().lower())
+        if format_ is None:
+            raise UnsupportedMediaType(
+                f"content-type {media.decode('latin-1')!r} is not read here; send "
+                "application/json, text/csv or application/vnd.apache.parquet."
+            )
+        charset = parameters.strip().lower()
+        if charset and charset.replace(b'"', b"") not in (b"charset=utf-8", b"charset=utf8"):
+            raise UnsupportedMediaType("The body must be UTF-8.")
+        return format_
+
+    async def _read(self, receive: Receive) -> bytes:
+        message = await receive()
+        if message["type"] != "http.request":
+            raise _Hangup
+        body: bytes = message["body"]
+        if message["more_body"]:
+            chunks, size = [body], len(body)
+            while message["more_body"]:
+                message = await receive()
+                if message["type"] != "http.request":
+                    raise _Hangup
+                chunks.append(message["body"])
+                size += len(chunks[-1])
+                if size > self._config.max_body:
+                    raise self._too_large()
+            body = b"".join(chunks)
+        if len(body) > self._config.max_body:
+            raise self._too_large()
+        if not body:
+            raise BadRequest("The request has no body; send a JSON object with the rows to score.")
+        return body
+
+    def _too_large(self) -> PayloadTooLarge:
+        return PayloadTooLarge(
+            f"The body is over the limit of {self._config.max_body} bytes; send fewer rows."
+        )
+
+    async def _other(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path: str = scope["path"]
+        match path:
+            case "/health":
+                await _send(send, 200, b"\n", _TEXT)
+            case "/ping":
+                state = self._dataplane.default
+                status = 404 if state is None else 200 if state.ready else 503
+                await _send(send, status, b"\n", _TEXT)
+            case "/version":
+                await _send(send, 200, self._config.mlflow_version.encode(), _TEXT)
+            case "/.well-known/databricks-config":
+                # Answered here because clients ask it before every call and wait minutes for it.
+                await _send(send, 200, self._well_known(scope), _JSON)
+            case _ if path.startswith("/serving-endpoints/") or path == "/serving-endpoints":
+                raise ResourceDoesNotExist(
+                    f"There is no {path}; predictions are at /serving-endpoints/NAME/invocations, "
+                    "the control API is under /api/2.0/serving-endpoints."
+                )
+            case _:
+                await self._forward(scope, receive, send)
+
+    def _well_known(self, scope: Scope) -> bytes:
+        hosts = (value for name, value in scope["headers"] if name == b"host")
+        host = f"{scope['scheme']}://{next(hosts, b'localhost').decode('latin-1')}"
+        answer = {
+            "oidc_endpoint": f"{host}/oidc",
+            "workspace_id": self._config.workspace_id,
+            "account_id": "00000000-0000-0000-0000-000000000000",
+            "cloud": "AWS",
+        }
+        return msgspec.json.encode(answer)
+
+    async def _forward(self, scope: Scope, receive: Receive, send: Send) -> None:
+        target = scope["raw_path"]
+        if scope["query_string"]:
+            target += b"?" + scope["query_string"]
+        has_body = any(
+            name in (b"content-length", b"transfer-encoding") for name, _ in scope["headers"]
+        )
+        response = await self._forwarder.open(
+            scope["method"], target, scope["headers"], self._stream(receive) if has_body else b""
+        )
+        try:
+            headers = self._forwarder.headers(response)
+            start = {"status": response.status_code, "headers": headers}
+            await send({"type": "http.response.start", **start})
+            async for chunk in response.aiter_raw():
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            await send({"type": "http.response.body", "body": b""})
+        except httpx.TransportError as error:
+            raise _Hangup from error  # the head is out; all that is left is to end the connection
+        finally:
+            await response.aclose()
+
+    async def _stream(self, receive: Receive) -> AsyncIterator[bytes]:
+        more, size = True, 0
+        while more:
+            message = await receive()
+            if message["type"] != "http.request":
+                raise _Hangup
+            size += len(message["body"])
+            if size > self._config.max_body:
+                raise self._too_large()
+            yield message["body"]
+            more = message["more_body"]
+
+
+async def _send(send: Send, status: int, body: bytes, *headers: tuple[bytes, bytes]) -> None:
+    length = (b"content-length", b"%d" % len(body))
+    await send({"type": "http.response.start", "status": status, "headers": [*headers, length]})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def _send_error(send: Send, error: SerinusError, request_id: tuple[bytes, bytes]) -> None:
+    body = {"error_code": error.code, "message": error.message, "details": error.details}
+    headers = [_JSON, request_id]
+    if error.retry_after is not None:
+        headers.append((b"retry-after", b"%d" % error.retry_after))
+    if isinstance(error, PayloadTooLarge):
+        headers.append(_CLOSE)  # the rest of the body is on its way and nobody will read it
+    await _send(send, error.status, msgspec.json.encode(body), *headers)

@@ -1,0 +1,120 @@
+"""A gateway's line to the controller: RouteTables come in, acknowledgements go out.
+
+When the controller is away the gateway serves by the table it has; a restarted gateway by the copy
+on disk. Nothing on the request path waits for anything here.
+"""
+
+import asyncio
+import os
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+import structlog
+
+from serinus.gateway.dataplane import DataPlane
+from serinus.replica.protocol import Decoder, Frame, FrameError, Kind, encode
+from serinus.traffic import Acknowledge, GatewayHello, RouteTable
+
+__all__ = ["ControlLine", "load_routes", "save_routes"]
+
+_log = structlog.get_logger("serinus.gateway")
+_RETRY_S = 0.2
+
+
+def load_routes(path: Path) -> RouteTable | None:
+    """The table kept on disk; None when there is none or it can't be read."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=RouteTable)
+    except FileNotFoundError:
+        return None
+    except (OSError, msgspec.DecodeError) as error:
+        _log.warning("routes_unreadable", path=str(path), error=str(error))
+        return None
+
+
+def save_routes(path: Path, table: RouteTable) -> None:
+    """Keep the table for this gateway's next start; raises OSError."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}")
+    with temporary.open("wb") as file:
+        file.write(msgspec.json.encode(table))
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+class ControlLine:
+    """Keeps a connection to the controller and applies what comes over it."""
+
+    def __init__(
+        self,
+        dataplane: DataPlane,
+        *,
+        socket_path: str,
+        routes_path: Path,
+        gateway_id: str,
+        incarnation: str,
+    ) -> None:
+        self._dataplane = dataplane
+        self._socket_path = socket_path
+        self._routes_path = routes_path
+        self._gateway_id = gateway_id
+        self._incarnation = incarnation
+        #: Set when the first table is in force, or the controller is known to be away.
+        self._first = asyncio.Event()
+
+    async def start(self, patience_s: float) -> None:
+        """Return when a table is in force: the controller's, or the one on disk.
+
+        Asking the controller first keeps a gateway that was away from serving by old weights; a
+        controller that is away or silent for ``patience_s`` must not keep it from serving at all.
+        """
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._first.wait(), patience_s)
+        if self._dataplane.generation < 0:
+            table = await asyncio.to_thread(load_routes, self._routes_path)
+            if table is not None:
+                await self._dataplane.apply(table)
+                _log.info("routes_from_disk", generation=table.generation)
+
+    async def run(self) -> None:
+        """Follow the controller until cancelled."""
+        while True:
+            with suppress(OSError, FrameError):
+                await self._follow()
+            self._first.set()
+            await asyncio.sleep(_RETRY_S)
+
+    async def _follow(self) -> None:
+        reader, writer = await asyncio.open_unix_connection(self._socket_path)
+        try:
+            hello = GatewayHello(
+                self._gateway_id, self._incarnation, os.getpid(), self._dataplane.generation
+            )
+            writer.write(encode(Frame(Kind.GATEWAY, meta=msgspec.msgpack.encode(hello))))
+            decoder = Decoder()
+            while data := await reader.read(1 << 16):
+                tables = [frame for frame in decoder.feed(data) if frame.kind is Kind.ROUTES]
+                if tables:  # of several that queued up only the last one matters
+                    await self._apply(tables[-1], writer)
+        finally:
+            writer.close()
+
+    async def _apply(self, frame: Frame, writer: asyncio.StreamWriter) -> None:
+        try:
+            table = msgspec.json.decode(frame.body, type=RouteTable)
+        except msgspec.DecodeError as error:
+            raise FrameError(f"unreadable RouteTable: {error}") from error
+        if not await self._dataplane.apply(table):
+            _log.warning(
+                "routes_refused", generation=table.generation, in_force=self._dataplane.generation
+            )
+            return
+        self._first.set()
+        answer = Acknowledge(table.generation)
+        writer.write(encode(Frame(Kind.ACKNOWLEDGE, meta=msgspec.msgpack.encode(answer))))
+        try:
+            await asyncio.to_thread(save_routes, self._routes_path, table)
+        except OSError as error:
+            # Serving goes on; only this gateway's next start without a controller would suffer.
+            _log.error("routes_not_saved", path=str(self._routes_path), error=str(error))

@@ -1,0 +1,128 @@
+"""The data plane without HTTP: routes in force, the choice of served entity, the call to its pool.
+
+A RouteTable is swapped whole: a request sees one generation from choice to answer.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from serinus.errors import ResourceDoesNotExist, TemporarilyUnavailable
+from serinus.gateway.pool import Pool, ReplicaLink
+from serinus.replica.protocol import Format, Frame
+from serinus.traffic import EndpointRoutes, ReplicaAddress, RouteTable, Split
+
+__all__ = ["DataPlane", "EndpointState"]
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointState:
+    """One endpoint as requests see it."""
+
+    name: str
+    split: Split | None
+    pools: MappingProxyType[str, Pool]
+
+    @property
+    def ready(self) -> bool:
+        """True when each entity that carries traffic has a replica to carry it."""
+        return self.split is not None and all(
+            any(link.ready.is_set() for link in self.pools[name].links) for name in self.split.names
+        )
+
+
+class DataPlane:
+    """Answers requests by the table that was applied last.
+
+    ``draw`` returns a number in [0, 1); ``on_reject`` is told (replica id, reason) when something
+    at a replica's address is not that replica.
+    """
+
+    def __init__(
+        self, draw: Callable[[], float], on_reject: Callable[[str, str], None], dial_s: float = 2.0
+    ) -> None:
+        self.generation = -1
+        self.default: EndpointState | None = None
+        self._endpoints: MappingProxyType[str, EndpointState] = MappingProxyType({})
+        self._links: dict[ReplicaAddress, ReplicaLink] = {}
+        self._draw = draw
+        self._on_reject = on_reject
+        self._dial_s = dial_s
+        self._applying = asyncio.Lock()
+
+    async def apply(self, table: RouteTable) -> bool:
+        """Swap to ``table`` once its new replicas are connected, or after ``dial_s``.
+
+        Only ever moves to a higher generation; returns whether the table is now in force.
+        """
+        async with self._applying:
+            if table.generation <= self.generation:
+                return table.generation == self.generation
+            wanted = {
+                replica
+                for endpoint in table.endpoints
+                for served in endpoint.served
+                for replica in served.replicas
+            }
+            for replica in wanted - self._links.keys():
+                self._links[replica] = ReplicaLink(replica, self._on_reject)
+            await self._connected([self._links[replica] for replica in wanted])
+            states = [self._state(endpoint) for endpoint in table.endpoints]
+            self._endpoints = MappingProxyType({state.name: state for state in states})
+            self.default = next(
+                (s for s, e in zip(states, table.endpoints, strict=True) if e.default), None
+            )
+            self.generation = table.generation
+            for replica in self._links.keys() - wanted:
+                self._links.pop(replica).retire()
+            return True
+
+    def endpoint(self, name: str) -> EndpointState:
+        """The endpoint of that name; raises ResourceDoesNotExist."""
+        state = self._endpoints.get(name)
+        if state is None:
+            raise ResourceDoesNotExist(f"Endpoint with name '{name}' does not exist.")
+        return state
+
+    async def invoke(
+        self, state: EndpointState, served: str | None, body: bytes, format_: Format
+    ) -> tuple[Pool, Frame]:
+        """Score ``body`` on the served entity that the split chooses, or on the one pinned.
+
+        Raises ResourceDoesNotExist for an entity that is not there, and what `Pool.call` raises.
+        """
+        if served is None:
+            if state.split is None:
+                raise TemporarilyUnavailable(
+                    f"Endpoint '{state.name}' has nothing to serve yet.", retry_after=1
+                )
+            served = state.split.choose(self._draw())
+        pool = state.pools.get(served)
+        if pool is None:
+            raise ResourceDoesNotExist(
+                f"Endpoint '{state.name}' has no served entity '{served}'; "
+                f"it has {', '.join(state.pools) or 'none'}."
+            )
+        return pool, await pool.call(body, format_)
+
+    def close(self) -> None:
+        """Retire every link; requests in flight still get their answers."""
+        for link in self._links.values():
+            link.retire()
+
+    async def _connected(self, links: list[ReplicaLink]) -> None:
+        waiting = [asyncio.ensure_future(link.ready.wait()) for link in links]
+        if waiting:
+            _, late = await asyncio.wait(waiting, timeout=self._dial_s)
+            for task in late:
+                task.cancel()
+
+    def _state(self, endpoint: EndpointRoutes) -> EndpointState:
+        pools = {
+            served.name: Pool(served, [self._links[replica] for replica in served.replicas])
+            for served in endpoint.served
+        }
+        weights = {served.name: served.weight_bp for served in endpoint.served}
+        split = Split(weights) if any(weights.values()) else None
+        return EndpointState(endpoint.name, split, MappingProxyType(pools))

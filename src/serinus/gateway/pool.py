@@ -1,0 +1,235 @@
+"""Connections to replicas and the choice between those of one served entity.
+
+Identity decides who answers: no frame is sent before the replica's HELLO has matched the
+RouteTable. A pool never reaches a replica of another served entity.
+"""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from enum import Enum
+from typing import cast
+
+from serinus.errors import DeadlineExceeded, ResourceExhausted, TemporarilyUnavailable
+from serinus.replica.protocol import (
+    PROTOCOL_VERSION,
+    Decoder,
+    Format,
+    Frame,
+    FrameError,
+    Kind,
+    decode_hello,
+    encode,
+)
+from serinus.traffic import ReplicaAddress, ServedRoute
+
+__all__ = ["LinkState", "Pool", "ReplicaGone", "ReplicaLink"]
+
+_REDIAL_S = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+
+
+class ReplicaGone(Exception):
+    """The connection to the replica broke before its answer came."""
+
+
+class LinkState(Enum):
+    """The life of one connection."""
+
+    DIALLING = "DIALLING"
+    READY = "READY"
+    DRAINING = "DRAINING"  # the replica asked for no more requests; answers still come
+    CLOSED = "CLOSED"
+
+
+class ReplicaLink(asyncio.Protocol):
+    """One connection to one replica, redialled until `retire` is called."""
+
+    def __init__(self, address: ReplicaAddress, on_reject: Callable[[str, str], None]) -> None:
+        self.address = address
+        self.state = LinkState.DIALLING
+        self.ready = asyncio.Event()
+        self._on_reject = on_reject
+        self._calls: dict[int, asyncio.Future[Frame]] = {}
+        self._next_id = 0
+        self._decoder = Decoder()
+        self._transport: asyncio.Transport | None = None
+        self._greeted = False
+        self._retired = False
+        self._dialling: asyncio.Task[None] | None = None
+        self.dial()
+
+    @property
+    def in_flight(self) -> int:
+        """Requests sent and not yet answered."""
+        return len(self._calls)
+
+    def dial(self) -> None:
+        """Connect, and keep trying."""
+        if not self._retired:
+            self._dialling = asyncio.get_running_loop().create_task(self._dial())
+
+    async def _dial(self) -> None:
+        loop = asyncio.get_running_loop()
+        attempt = 0
+        while not self._retired:
+            try:
+                await loop.create_unix_connection(lambda: self, self.address.address)
+            except OSError:
+                await asyncio.sleep(_REDIAL_S[min(attempt, len(_REDIAL_S) - 1)])
+                attempt += 1
+            else:
+                return
+
+    async def call(self, body: bytes, format_: Format, deadline_s: float) -> Frame:
+        """The RESPONSE to one request; raises ReplicaGone, or DeadlineExceeded after that time."""
+        loop = asyncio.get_running_loop()
+        self._next_id = id_ = self._next_id + 1
+        future: asyncio.Future[Frame] = loop.create_future()
+        self._calls[id_] = future
+        timer = loop.call_later(deadline_s, _expire, future)
+        transport = cast(asyncio.Transport, self._transport)
+        transport.write(
+            encode(Frame(Kind.REQUEST, id_, body, format=format_, aux=int(deadline_s * 1000)))
+        )
+        try:
+            return await future
+        finally:
+            timer.cancel()
+            self._calls.pop(id_, None)
+            if self._retired:
+                self._close_if_idle()
+
+    def retire(self) -> None:
+        """Take no new request; close once those in flight are answered."""
+        self._retired = True
+        if self._dialling is not None:
+            self._dialling.cancel()
+        self._close_if_idle()
+
+    def _close_if_idle(self) -> None:
+        if self._retired and not self._calls and self._transport is not None:
+            self._transport.close()
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._decoder = Decoder()
+        self._greeted = False
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            frames = self._decoder.feed(data)
+        except FrameError as error:
+            self._reject(f"broke the framing: {error}")
+            return
+        for frame in frames:
+            if not self._greeted:
+                if not self._greet(frame):
+                    return
+            elif frame.kind is Kind.RESPONSE:
+                # No future: the request gave up at its deadline, and a late answer is nobody's.
+                future = self._calls.get(frame.id)
+                if future is not None and not future.done():
+                    future.set_result(frame)
+            elif frame.kind is Kind.DRAINING:
+                self.state = LinkState.DRAINING
+                self.ready.clear()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.state = LinkState.CLOSED
+        self.ready.clear()
+        self._transport = None
+        calls, self._calls = self._calls, {}
+        for future in calls.values():
+            if not future.done():
+                future.set_exception(ReplicaGone(self.address.replica_id))
+        if not self._retired:
+            self.state = LinkState.DIALLING
+            # A later turn of the loop: a socket that accepts and hangs up must not spin us.
+            asyncio.get_running_loop().call_later(_REDIAL_S[0], self.dial)
+
+    def _greet(self, frame: Frame) -> bool:
+        try:
+            hello = decode_hello(frame)
+        except FrameError as error:
+            self._reject(str(error))
+            return False
+        wanted = (PROTOCOL_VERSION, self.address.replica_id, self.address.model_digest)
+        if (hello.protocol, hello.replica_id, hello.model_digest) != wanted:
+            self._reject(
+                f"presents itself as {hello.replica_id} with model {hello.model_digest[:12]} "
+                f"(protocol {hello.protocol})"
+            )
+            return False
+        self._greeted = True
+        self.state = LinkState.READY
+        self.ready.set()
+        return True
+
+    def _reject(self, reason: str) -> None:
+        self._on_reject(self.address.replica_id, reason)
+        if self._transport is not None:
+            self._transport.abort()
+
+
+class Pool:
+    """All replicas of one served entity, as one bounded queue."""
+
+    def __init__(self, route: ServedRoute, links: list[ReplicaLink]) -> None:
+        self.name = route.name
+        #: The name as it goes into the ``served-model-name`` header.
+        self.header = route.name.encode("ascii")
+        self.links = links
+        self._limit = route.queue_limit
+        self._deadline_s = route.deadline_s
+
+    async def call(self, body: bytes, format_: Format) -> Frame:
+        """The RESPONSE to one request.
+
+        Raises ResourceExhausted when the queue is full, DeadlineExceeded when no answer came in
+        time, and TemporarilyUnavailable when no replica of this served entity can answer. A
+        request whose replica died is sent once more, to another replica of the same entity.
+        """
+        loop = asyncio.get_running_loop()
+        give_up_at = loop.time() + self._deadline_s
+        link = self._pick()
+        # Nothing of an answer was sent when a replica dies, so a sibling may try, once.
+        with suppress(ReplicaGone):
+            return await link.call(body, format_, self._deadline_s)
+        try:
+            return await self._pick(excluding=link).call(body, format_, give_up_at - loop.time())
+        except ReplicaGone as gone:
+            raise TemporarilyUnavailable(
+                f"Two replicas of '{self.name}' ended while they worked on this request.",
+                retry_after=1,
+            ) from gone
+
+    def _pick(self, excluding: ReplicaLink | None = None) -> ReplicaLink:
+        """The ready replica with the least in flight; the queue's bound is checked on the way."""
+        best: ReplicaLink | None = None
+        waiting = 0
+        for link in self.links:
+            waiting += link.in_flight
+            if (
+                link.state is LinkState.READY
+                and link is not excluding
+                and (best is None or link.in_flight < best.in_flight)
+            ):
+                best = link
+        if best is None:
+            raise TemporarilyUnavailable(
+                f"No replica of '{self.name}' is ready at the moment.", retry_after=1
+            )
+        if waiting >= self._limit:
+            raise ResourceExhausted(
+                f"{waiting} requests are waiting for '{self.name}' already, which is its limit; "
+                "try again in a moment.",
+                retry_after=1,
+            )
+        return best
+
+
+def _expire(future: asyncio.Future[Frame]) -> None:
+    if not future.done():
+        future.set_exception(DeadlineExceeded("The model gave no answer within the deadline."))

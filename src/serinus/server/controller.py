@@ -1,0 +1,189 @@
+"""The controller process: store, engine, control loop and the control API on a unix socket."""
+
+import os
+import secrets
+import sys
+import threading
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psutil
+import structlog
+import uvicorn
+from uv import find_uv_bin
+
+from serinus.api.app import create_app
+from serinus.controller.bootstrap import endpoint_name, want_model
+from serinus.controller.executor import Executor
+from serinus.controller.links import GatewayLinks
+from serinus.controller.loop import Loop
+from serinus.controller.output import replica_logs
+from serinus.controller.prober import Prober
+from serinus.controller.snapshot import Policy
+from serinus.engine.artifacts import ModelStore
+from serinus.engine.environment import EnvironmentBuilder
+from serinus.engine.environment import Policy as EnvironmentPolicy
+from serinus.engine.local import LocalEngine
+from serinus.engine.registry import default_tracking_uri, resolve
+from serinus.entities import ModelRef
+from serinus.errors import SerinusError
+from serinus.server.child import (
+    CONFIG_FAULT,
+    Inheritance,
+    configure_logging,
+    end_with,
+    receive,
+    say_ready,
+)
+from serinus.server.identity import WORKSPACE_ID
+from serinus.server.layout import Layout
+from serinus.settings import Settings
+from serinus.store.repository import Store, StoreError
+
+__all__ = ["main"]
+
+_log = structlog.get_logger("serinus.controller")
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)  # noqa: TID251 - the one clock; everything else is handed it
+
+
+def _new_id() -> str:
+    return secrets.token_hex(16)
+
+
+class _Controller:
+    """All parts of the process, wired."""
+
+    def __init__(self, inheritance: Inheritance) -> None:
+        settings = inheritance.settings
+        self._settings = settings
+        self._layout = Layout(settings.home)
+        self.store = Store.open(settings.store)
+        self._models = ModelStore(settings.home)
+        epoch = self.store.take_epoch()
+        self._engine = LocalEngine(
+            settings.home,
+            self._layout.run,
+            store=self._models,
+            builder=EnvironmentBuilder(
+                settings.home,
+                find_uv_bin(),
+                environ=os.environ,
+                policy=EnvironmentPolicy(settings.environments),
+            ),
+            clock=_now,
+            environ=os.environ,
+            lifeline_fd=inheritance.lifeline_fd,
+            drain_s=settings.drain,
+        )
+        self._links = GatewayLinks(
+            self._layout.links_socket, alive=psutil.pid_exists, wake=self._wake
+        )
+        self._executor = Executor(
+            self.store,
+            self._engine,
+            self._links,
+            resolve=self._resolve,
+            wake=self._wake,
+            epoch=epoch,
+            drain_s=settings.drain,
+        )
+        # A predict that outlasts every deadline has no caller left to answer.
+        self._prober = Prober(hang_s=settings.deadline + 10, clock=time.monotonic, wake=self._wake)
+        self._loop = Loop(
+            self.store,
+            self._engine,
+            self._links,
+            self._executor,
+            self._prober,
+            policy=_policy(settings, epoch),
+            clock=_now,
+        )
+        self._engine.watch(self._wake)
+
+    def _wake(self) -> None:
+        self._loop.wake()
+
+    def _resolve(self, uri: str) -> ModelRef:
+        tracking_uri = self._settings.tracking_uri or default_tracking_uri(Path.cwd())
+        return resolve(uri, store=self._models, tracking_uri=tracking_uri, environ=os.environ)
+
+    def _replica_logs(self, endpoint_id: str, served_name: str) -> str:
+        for endpoint in self.store.endpoints():
+            if endpoint.id == endpoint_id:
+                return replica_logs(self._engine, endpoint, served_name)
+        return ""
+
+    def run(self, inheritance: Inheritance) -> None:
+        """Serve the API and turn the loop until told to end."""
+        settings = self._settings
+        if settings.model is not None:
+            path = Path(settings.model)
+            uri = str(path.absolute()) if path.exists() else settings.model
+            name = settings.name or endpoint_name(uri)
+            want_model(self.store, uri, name, at=_now(), new_id=_new_id)
+        self._links.start()
+        self._prober.start()
+        turning = threading.Thread(target=self._loop.run, name="control-loop", daemon=True)
+        turning.start()
+        app = create_app(
+            self.store,
+            wake=self._wake,
+            replica_logs=self._replica_logs,
+            clock=_now,
+            new_id=_new_id,
+            workspace_id=WORKSPACE_ID,
+        )
+        self._layout.controller_socket.unlink(missing_ok=True)
+        server = uvicorn.Server(
+            uvicorn.Config(
+                app,
+                uds=str(self._layout.controller_socket),
+                http="httptools",
+                ws="none",
+                lifespan="off",
+                access_log=False,
+                log_config=None,
+                server_header=False,
+                timeout_graceful_shutdown=5,
+            )
+        )
+        say_ready(inheritance)
+        server.run()
+        self._loop.stop()
+        self._prober.stop()
+        turning.join(timeout=5)
+        self._links.close()
+        self._executor.close()
+        self.store.close()
+
+
+def _policy(settings: Settings, epoch: int) -> Policy:
+    return Policy(
+        epoch=epoch,
+        max_batch=settings.max_batch,
+        threads=settings.threads,
+        start_deadline_s=settings.start_deadline,
+        queue_limit=settings.queue_limit,
+        deadline_s=settings.deadline,
+    )
+
+
+def main() -> None:
+    """Run until told to end, or until the supervisor dies."""
+    inheritance = receive()
+    configure_logging(inheritance.settings, inheritance.name)
+    try:
+        controller = _Controller(inheritance)
+        end_with(inheritance.lifeline_fd)
+        controller.run(inheritance)
+    except (StoreError, SerinusError) as error:
+        _log.error("controller_can_not_start", why=error.message)
+        sys.exit(CONFIG_FAULT)
+
+
+if __name__ == "__main__":
+    main()

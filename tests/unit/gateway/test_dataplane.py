@@ -1,0 +1,278 @@
+"""Routes, pools and links against stand-in replicas over real unix sockets."""
+
+import asyncio
+import tempfile
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from serinus.entities import WHOLE
+from serinus.errors import (
+    DeadlineExceeded,
+    ResourceDoesNotExist,
+    ResourceExhausted,
+    TemporarilyUnavailable,
+)
+from serinus.gateway.dataplane import DataPlane
+from serinus.replica.protocol import Format, Frame, Kind
+from serinus.traffic import EndpointRoutes, RouteTable, ServedRoute
+from tests.unit.gateway.stand_in import StandIn, echo
+
+
+class Stage:
+    """A data plane, its stand-ins, and what was rejected."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.rejected: list[tuple[str, str]] = []
+        self.replicas: list[StandIn] = []
+        self.points = iter(lambda: 0.0, None)
+        self.plane = DataPlane(
+            lambda: next(self.points), lambda *what: self.rejected.append(what), dial_s=1.0
+        )
+
+    async def replica(self, id_: str, answer: Callable[[Frame], Frame | None] = echo) -> StandIn:
+        replica = await StandIn(self.directory, id_, answer).start()
+        self.replicas.append(replica)
+        return replica
+
+    async def route(self, generation: int, *served: ServedRoute) -> bool:
+        table = RouteTable(generation, (EndpointRoutes("e", tuple(served)),))
+        return await self.plane.apply(table)
+
+    async def ask(self, body: bytes = b"x", served: str | None = None) -> tuple[str, bytes]:
+        state = self.plane.endpoint("e")
+        pool, frame = await self.plane.invoke(state, served, body, Format.JSON)
+        return pool.name, frame.body
+
+
+@asynccontextmanager
+async def staged() -> AsyncIterator[Stage]:
+    with tempfile.TemporaryDirectory() as directory:
+        stage = Stage(Path(directory))
+        yield stage
+        stage.plane.close()
+        for replica in stage.replicas:
+            await replica.gone()
+
+
+def run(scenario: Callable[[Stage], Coroutine[Any, Any, None]]) -> None:
+    async def main() -> None:
+        async with staged() as stage:
+            await scenario(stage)
+
+    asyncio.run(main())
+
+
+def served(name: str, weight: int, *replicas: StandIn, **limits: Any) -> ServedRoute:
+    return ServedRoute(name, weight, tuple(r.address for r in replicas), **limits)
+
+
+def test_the_split_chooses_and_a_pin_overrides_it() -> None:
+    async def scenario(stage: Stage) -> None:
+        one, two = await stage.replica("r1"), await stage.replica("r2")
+        await stage.route(1, served("a", 9000, one), served("b", 1000, two))
+        stage.points = iter([0.0, 0.8999, 0.9, 0.9999])
+        assert [(await stage.ask())[0] for _ in range(4)] == ["a", "a", "b", "b"]
+        assert await stage.ask(b"pinned", served="b") == ("b", b"pinned")
+
+    run(scenario)
+
+
+def test_an_entity_without_traffic_can_be_pinned() -> None:
+    async def scenario(stage: Stage) -> None:
+        one, two = await stage.replica("r1"), await stage.replica("r2")
+        await stage.route(1, served("a", WHOLE, one), served("b", 0, two))
+        assert (await stage.ask(served="b"))[0] == "b"
+
+    run(scenario)
+
+
+def test_unknown_names_say_what_there_is() -> None:
+    async def scenario(stage: Stage) -> None:
+        await stage.route(1, served("a", WHOLE, await stage.replica("r1")))
+        with pytest.raises(ResourceDoesNotExist, match="'zzz' does not exist"):
+            stage.plane.endpoint("zzz")
+        with pytest.raises(ResourceDoesNotExist, match="no served entity 'q'; it has a"):
+            await stage.ask(served="q")
+
+    run(scenario)
+
+
+def test_generations_only_rise() -> None:
+    async def scenario(stage: Stage) -> None:
+        one, two = await stage.replica("r1"), await stage.replica("r2")
+        assert await stage.route(5, served("a", WHOLE, one))
+        assert not await stage.route(4, served("a", WHOLE, two))
+        assert await stage.route(5, served("a", WHOLE, two))  # known already: nothing changes
+        await stage.ask()
+        assert (len(one.received), len(two.received)) == (1, 0)
+
+    run(scenario)
+
+
+def test_the_least_busy_replica_answers() -> None:
+    async def scenario(stage: Stage) -> None:
+        silent = await stage.replica("r1", lambda _: None)
+        quick = await stage.replica("r2")
+        await stage.route(1, served("a", WHOLE, silent, quick, deadline_s=0.3))
+        stuck = asyncio.create_task(stage.ask())  # the first of equals: the silent one
+        await asyncio.sleep(0)
+        for _ in range(3):
+            await stage.ask()
+        assert (len(silent.received), len(quick.received)) == (1, 3)
+        with pytest.raises(DeadlineExceeded):
+            await stuck
+
+    run(scenario)
+
+
+def test_a_late_answer_is_nobodys() -> None:
+    async def scenario(stage: Stage) -> None:
+        slow = await stage.replica("r1", lambda _: None)
+        await stage.route(1, served("a", WHOLE, slow, deadline_s=0.05))
+        with pytest.raises(DeadlineExceeded):
+            await stage.ask(b"first")
+        slow.answer = lambda frame: echo(frame) if frame.body == b"second" else None
+        answering = asyncio.create_task(stage.ask(b"second"))
+        slow.send(Frame(Kind.RESPONSE, slow.received[0].id, b"late", status=200))
+        assert await answering == ("a", b"second")
+
+    run(scenario)
+
+
+def test_a_full_queue_refuses_with_a_time_to_come_back() -> None:
+    async def scenario(stage: Stage) -> None:
+        silent = await stage.replica("r1", lambda _: None)
+        await stage.route(1, served("a", WHOLE, silent, queue_limit=2, deadline_s=0.3))
+        waiting = [asyncio.create_task(stage.ask()) for _ in range(2)]
+        await asyncio.sleep(0)
+        with pytest.raises(ResourceExhausted, match="2 requests are waiting") as refusal:
+            await stage.ask()
+        assert refusal.value.retry_after == 1
+        await asyncio.gather(*waiting, return_exceptions=True)
+
+    run(scenario)
+
+
+def test_a_request_whose_replica_dies_goes_to_a_sibling_once() -> None:
+    async def scenario(stage: Stage) -> None:
+        dying = await stage.replica("r1", lambda _: dying.die())
+        other = await stage.replica("r2")
+        await stage.route(1, served("a", WHOLE, dying, other))
+        assert await stage.ask(b"body") == ("a", b"body")
+        assert [frame.body for frame in other.received] == [b"body"]
+
+    run(scenario)
+
+
+def test_a_payload_that_kills_goes_to_no_third_replica() -> None:
+    async def scenario(stage: Stage) -> None:
+        victims = [await stage.replica(f"r{number}") for number in range(3)]
+        for victim in victims:
+            victim.answer = partial(lambda victim, _: victim.die(), victim)
+        await stage.route(1, served("a", WHOLE, *victims))
+        with pytest.raises(TemporarilyUnavailable, match="Two replicas"):
+            await stage.ask()
+        assert sorted(len(victim.received) for victim in victims) == [0, 1, 1]
+
+    run(scenario)
+
+
+def test_no_other_version_ever_helps_out() -> None:
+    async def scenario(stage: Stage) -> None:
+        dying = await stage.replica("r1", lambda _: dying.die())
+        other = await stage.replica("r2")
+        await stage.route(1, served("a", WHOLE, dying), served("b", 0, other))
+        with pytest.raises(TemporarilyUnavailable, match="No replica of 'a'"):
+            await stage.ask()
+        assert other.received == []
+
+    run(scenario)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("replica_id", "r9"), ("model_digest", "0" * 64), ("protocol", 2)]
+)
+def test_identity_and_not_address_decides_who_answers(field: str, value: object) -> None:
+    async def scenario(stage: Stage) -> None:
+        impostor = StandIn(stage.directory, "r1")
+        stage.replicas.append(impostor)
+        for name in ("replica_id", "model_digest", "protocol", "pid"):
+            known = getattr(impostor.hello, name)
+            object.__setattr__(impostor.hello, name, value if name == field else known)
+        await impostor.start()
+        stage.plane._dial_s = 0.1
+        await stage.route(1, served("a", WHOLE, impostor))
+        with pytest.raises(TemporarilyUnavailable):
+            await stage.ask()
+        assert impostor.received == []
+        assert stage.rejected[0][0] == "r1"
+
+    run(scenario)
+
+
+def test_a_replica_that_comes_back_is_found_again() -> None:
+    async def scenario(stage: Stage) -> None:
+        first = await stage.replica("r1")
+        await stage.route(1, served("a", WHOLE, first))
+        first.die()
+        await asyncio.sleep(0)
+        Path(first.address.address).unlink(missing_ok=True)
+        await stage.replica("r1")
+        async with asyncio.timeout(5):
+            while True:
+                with suppress(TemporarilyUnavailable):
+                    assert await stage.ask() == ("a", b"x")
+                    break
+                await asyncio.sleep(0.01)
+
+    run(scenario)
+
+
+def test_a_draining_replica_answers_what_it_has_and_gets_no_more() -> None:
+    async def scenario(stage: Stage) -> None:
+        leaving, staying = await stage.replica("r1", lambda _: None), await stage.replica("r2")
+        await stage.route(1, served("a", WHOLE, leaving, staying))
+        pending = asyncio.create_task(stage.ask(b"early"))
+        async with asyncio.timeout(5):
+            while not leaving.received:
+                await asyncio.sleep(0.005)
+        leaving.send(Frame(Kind.DRAINING))
+        leaving.send(echo(leaving.received[0]))
+        assert await pending == ("a", b"early")
+        for _ in range(3):
+            await stage.ask()
+        assert len(leaving.received) == 1
+
+    run(scenario)
+
+
+def test_requests_in_flight_survive_the_swap_that_retires_their_replica() -> None:
+    async def scenario(stage: Stage) -> None:
+        old, new = await stage.replica("r1", lambda _: None), await stage.replica("r2")
+        await stage.route(1, served("a", WHOLE, old))
+        pending = asyncio.create_task(stage.ask(b"mine"))
+        async with asyncio.timeout(5):
+            while not old.received:
+                await asyncio.sleep(0.005)
+        await stage.route(2, served("a", WHOLE, new))
+        assert await stage.ask(b"next") == ("a", b"next")
+        old.send(echo(old.received[0]))
+        assert await pending == ("a", b"mine")
+        assert len(old.received) == 1
+
+    run(scenario)
+
+
+def test_an_empty_endpoint_is_unavailable_and_not_unknown() -> None:
+    async def scenario(stage: Stage) -> None:
+        await stage.plane.apply(RouteTable(1, (EndpointRoutes("e", ()),)))
+        with pytest.raises(TemporarilyUnavailable, match="nothing to serve"):
+            await stage.ask()
+
+    run(scenario)
