@@ -6,7 +6,7 @@ variables). Configs that agree on an entity share its group: a change of weights
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -91,11 +91,14 @@ def reconcile(snapshot: Snapshot) -> list[Action]:
         return []  # an engine that can't say must not cost anybody their routes
     groups = _groups(snapshot)
     actions: list[Action] = []
+    cutting: set[str] = set()
     for endpoint in snapshot.endpoints:
         if endpoint.deleted:
             continue
         if endpoint.pending is not None and endpoint.update is ConfigUpdate.IN_PROGRESS:
-            actions += _pending(snapshot, endpoint, endpoint.pending, groups)
+            steps, ready = _pending(snapshot, endpoint, endpoint.pending, groups)
+            actions += steps
+            cutting |= {endpoint.id} if ready else set()
         if endpoint.active is not None:
             actions += _report_active(endpoint, endpoint.active, groups)
     failed = {action.endpoint_id for action in actions if isinstance(action, Fail)}
@@ -103,12 +106,27 @@ def reconcile(snapshot: Snapshot) -> list[Action]:
     for group in groups.values():
         actions += _run(snapshot, group)
     actions += _retire(snapshot, groups)
-    routes = _routes(snapshot, groups)
+    return actions + _route(snapshot, groups, cutting)
+
+
+def _route(snapshot: Snapshot, groups: dict[str, _Group], cutting: set[str]) -> list[Action]:
+    """New routes if any are due; else what waits until every gateway serves by the last ones.
+
+    A config whose entities are all ready routes first and becomes active when that is
+    acknowledged: whoever waited for the update finds it served.
+    """
+    routes = _routes(snapshot, groups, cutting)
     if routes != snapshot.published.endpoints:
-        actions.append(Publish(routes))
-    elif snapshot.acknowledged >= snapshot.published.generation:
-        actions += [Purge(each.id) for each in snapshot.endpoints if each.deleted]
-    return actions
+        return [Publish(routes)]
+    if snapshot.acknowledged < snapshot.published.generation:
+        return []
+    settled: list[Action] = []
+    for endpoint in snapshot.endpoints:
+        if endpoint.deleted:
+            settled.append(Purge(endpoint.id))
+        elif endpoint.id in cutting and endpoint.pending is not None:
+            settled.append(Activate(endpoint.id, endpoint.pending.version))
+    return settled
 
 
 def _without_pending(snapshot: Snapshot, endpoint_ids: set[str]) -> Snapshot:
@@ -160,14 +178,14 @@ def _keep_first(replica: ReplicaStatus) -> tuple[bool, str]:
 
 def _pending(
     snapshot: Snapshot, endpoint: Endpoint, config: EndpointConfig, groups: dict[str, _Group]
-) -> list[Action]:
-    """Bring a pending config forward; fail it for the first entity that can't be served."""
+) -> tuple[list[Action], bool]:
+    """Bring a pending config forward, or fail it; and whether all of its entities are ready."""
     actions: list[Action] = []
     ready = True
     for entity in config.entities:
         step = _advance(snapshot, endpoint, config, entity, groups)
         if isinstance(step, Fail):
-            return [step]
+            return [step], False
         if isinstance(step, Resolve):
             actions.append(step)
             ready = False
@@ -175,9 +193,7 @@ def _pending(
         if step != entity:
             actions.append(SaveEntity(endpoint.id, config.version, step))
         ready = ready and step.deployment is Deployment.READY
-    if ready:
-        actions.append(Activate(endpoint.id, config.version))
-    return actions
+    return actions, ready
 
 
 def _advance(
@@ -217,7 +233,7 @@ def _advance(
         message = group.ready[0].batching
         return replace(entity, deployment=Deployment.READY, deployment_message=message)
     message = f"Loading the model ({len(group.ready)} of {entity.replicas} replicas ready)."
-    return replace(entity, deployment_message=message)
+    return replace(entity, deployment=Deployment.CREATING, deployment_message=message)
 
 
 def _fetch(
@@ -329,31 +345,31 @@ def _retire(snapshot: Snapshot, groups: dict[str, _Group]) -> Iterator[Action]:
             yield RetireReplica(id_)
 
 
-def _routes(snapshot: Snapshot, groups: dict[str, _Group]) -> tuple[EndpointRoutes, ...]:
-    """The routes that the active configs ask for, over the replicas that are ready."""
+def _routes(
+    snapshot: Snapshot, groups: dict[str, _Group], cutting: set[str]
+) -> tuple[EndpointRoutes, ...]:
+    """The routes that the configs in force ask for, over the replicas that are ready."""
+    routes = []
+    for endpoint in sorted(snapshot.endpoints, key=lambda endpoint: endpoint.name):
+        config = endpoint.pending if endpoint.id in cutting else endpoint.active
+        if config is not None and not endpoint.deleted:
+            served = tuple(_served(snapshot, endpoint, config, groups))
+            routes.append(EndpointRoutes(endpoint.name, served, endpoint.default))
+    return tuple(routes)
 
-    def served(endpoint: Endpoint, config: EndpointConfig) -> Iterable[ServedRoute]:
-        for entity in config.entities:
-            group = groups[group_of(endpoint.id, entity)]
-            replicas = sorted(
-                (
-                    ReplicaAddress(r.spec.replica_id, r.address, r.spec.model_digest)
-                    for r in group.ready
-                ),
-                key=lambda replica: replica.replica_id,
-            )
-            yield ServedRoute(
-                entity.name,
-                config.weights.get(entity.name, 0),
-                tuple(replicas),
-                snapshot.policy.queue_limit,
-                snapshot.policy.deadline_s,
-            )
 
-    # A config becomes active one tick before its endpoint shows up as such; until then the
-    # active one, which may be none, is what routes.
-    return tuple(
-        EndpointRoutes(each.name, tuple(served(each, each.active)), each.default)
-        for each in sorted(snapshot.endpoints, key=lambda endpoint: endpoint.name)
-        if each.active is not None and not each.deleted
-    )
+def _served(
+    snapshot: Snapshot, endpoint: Endpoint, config: EndpointConfig, groups: dict[str, _Group]
+) -> Iterator[ServedRoute]:
+    for entity in config.entities:
+        ready = groups[group_of(endpoint.id, entity)].ready
+        addresses = (
+            ReplicaAddress(r.spec.replica_id, r.address, r.spec.model_digest) for r in ready
+        )
+        yield ServedRoute(
+            entity.name,
+            config.weights.get(entity.name, 0),
+            tuple(sorted(addresses, key=lambda replica: replica.replica_id)),
+            snapshot.policy.queue_limit,
+            snapshot.policy.deadline_s,
+        )

@@ -6,6 +6,7 @@ Nothing here decides who answers (`dataplane` does) and nothing here touches a d
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -90,21 +91,24 @@ class App:
     async def _route(
         self, scope: Scope, receive: Receive, send: Send, request_id: tuple[bytes, bytes]
     ) -> None:
+        find: Callable[[], EndpointState]
         match scope["path"].split("/"):
             case ["", "serving-endpoints", name, "invocations"]:
-                state, served = self._dataplane.endpoint(name), None
+                find, served = partial(self._dataplane.endpoint, name), None
             case ["", "serving-endpoints", name, "served-models", served, "invocations"]:
-                state = self._dataplane.endpoint(name)
+                find = partial(self._dataplane.endpoint, name)
             case ["", "invocations"]:
-                state, served = self._default(), None
+                find, served = self._default, None
             case _:
                 await self._other(scope, receive, send)
                 return
         if scope["method"] != "POST":
             raise MethodNotAllowed("Send a POST to get predictions.")
+        find()  # an unknown name is refused before its body is read
         format_ = self._check_headers(scope["headers"])
         body = await self._read(receive)
-        pool, frame = await self._dataplane.invoke(state, served, body, format_)
+        # Found again: reading may take long, and the routes of before may be gone by now.
+        pool, frame = await self._dataplane.invoke(find(), served, body, format_)
         headers = [
             _JSON,
             (b"content-length", b"%d" % len(frame.body)),

@@ -132,8 +132,34 @@ def test_the_config_is_activated_only_when_every_replica_of_every_entity_is_read
     ]
     waiting = snapshot(updating(config(1, one, two)), replicas=almost)
     assert only(reconcile(waiting), Activate) == []
-    ready = [*almost[:2], replace(almost[2], phase=ReplicaPhase.READY)]
-    assert only(reconcile(replace(waiting, replicas=tuple(ready))), Activate) == [Activate("e1", 1)]
+    assert only(reconcile(waiting), Publish) == []
+    all_ready = (*almost[:2], replace(almost[2], phase=ReplicaPhase.READY))
+    ready = replace(waiting, replicas=all_ready)
+    [published] = only(reconcile(ready), Publish)
+    assert only(reconcile(ready), Activate) == []
+    routed = replace(ready, published=RouteTable(4, published.endpoints), acknowledged=3)
+    assert only(reconcile(routed), Activate) == []
+    assert only(reconcile(replace(routed, acknowledged=4)), Activate) == [Activate("e1", 1)]
+
+
+def test_a_cut_over_whose_replica_dies_before_it_is_acknowledged_goes_back() -> None:
+    old, new = entity("m-1"), entity("m-2")
+    serving = replica(old, ReplicaPhase.READY, "a")
+    state = snapshot(
+        updating(config(2, new), config(1, old)),
+        replicas=[serving, replica(new, ReplicaPhase.READY, "b")],
+    )
+    [forward] = only(reconcile(state), Publish)
+    assert [served.name for served in forward.endpoints[0].served] == ["m-2"]
+    died = replace(
+        state,
+        published=RouteTable(2, forward.endpoints),
+        replicas=(serving, replica(new, ReplicaPhase.EXITED, "b", message="gone")),
+    )
+    actions = reconcile(died)
+    assert [action.message for action in only(actions, Fail)] == ["gone"]
+    [back] = only(actions, Publish)
+    assert [served.name for served in back.endpoints[0].served] == ["m-1"]
 
 
 @pytest.mark.parametrize(
@@ -334,7 +360,8 @@ def test_changed_weights_restart_nothing() -> None:
     active = config(1, one, two)
     moved = replace(config(2, one, two), weights={"m-1": 1000, "m-2": 9000})
     actions = reconcile(snapshot(updating(moved, active), replicas=running))
-    assert only(actions, Activate) == [Activate("e1", 2)]
+    [published] = only(actions, Publish)
+    assert [served.weight_bp for served in published.endpoints[0].served] == [1000, 9000]
     assert only(actions, EnsureReplica) == only(actions, RetireReplica) == []
 
 

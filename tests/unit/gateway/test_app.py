@@ -104,6 +104,21 @@ def test_an_answer_names_who_gave_it_and_the_request() -> None:
     assert plane.asked == [(None, b'{"instances":[[1]]}', Format.JSON)]
 
 
+def test_routes_that_change_while_a_body_arrives_are_followed() -> None:
+    class Swapped(FakePlane):
+        lookups = 0
+
+        def endpoint(self, name: str) -> FakeState:
+            self.lookups += 1
+            return FakeState(ready=self.lookups > 1)
+
+        async def invoke(self, state: Any, served: str | None, body: bytes, format_: Format) -> Any:
+            assert state.ready, "the endpoint as it was before the body had arrived"
+            return await super().invoke(state, served, body, format_)
+
+    assert call(Swapped(), chunks=(b"{", b"}")).status == 200
+
+
 def test_a_pinned_path_pins() -> None:
     plane = FakePlane()
     call(plane, "/serving-endpoints/e/served-models/v2/invocations")

@@ -1,0 +1,99 @@
+"""Who answers, and whether the split is what was asked, on a running server under load."""
+
+import math
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import pytest
+
+from tests.e2e.load import ROW, traffic
+from tests.e2e.running import Running, eventually, running
+from tests.models import saved
+
+#: Two-sided 99.9 % of the normal distribution.
+Z = 3.2905
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    with running(tmp_path_factory.mktemp("traffic"), "--gateways", "2") as server:
+        server.create("split", {"v-1": (saved("version-1"), 99), "v-2": (saved("version-2"), 1)})
+        yield server
+
+
+def _shares(server: Running, requests: int, threads: int = 8) -> Counter[str]:
+    path = "/serving-endpoints/split/invocations"
+
+    def ask(count: int) -> Counter[str]:
+        with httpx.Client(base_url=server.url, timeout=30, trust_env=False) as http:
+            return Counter(
+                http.post(path, json=ROW).headers["served-model-name"] for _ in range(count)
+            )
+
+    with ThreadPoolExecutor(threads) as pool:
+        return sum(pool.map(ask, [requests // threads] * threads), Counter())
+
+
+@pytest.mark.parametrize("percent", [1, 10, 50])
+def test_the_observed_share_is_the_asked_one(server: Running, percent: int) -> None:
+    server.update(
+        "split",
+        {"v-1": (saved("version-1"), 100 - percent), "v-2": (saved("version-2"), percent)},
+    )
+    server.wait("split")
+    seen = _shares(server, 4000)
+    share, asked = seen["v-2"] / seen.total(), percent / 100
+    assert abs(share - asked) <= Z * math.sqrt(asked * (1 - asked) / seen.total())
+
+
+def test_changed_weights_start_no_new_replica(server: Running) -> None:
+    before = {process.pid for process in server.children("replica.main")}
+    server.update("split", {"v-1": (saved("version-1"), 30), "v-2": (saved("version-2"), 70)})
+    server.wait("split")
+    assert {process.pid for process in server.children("replica.main")} == before
+
+
+def test_each_answer_is_that_of_the_version_in_its_header_while_the_config_changes(
+    server: Running,
+) -> None:
+    one, two, three = (saved(f"version-{number}") for number in (1, 2, 3))
+    with traffic(server, "split") as tally:
+        for served in (
+            {"v-1": (one, 50), "v-2": (two, 50)},
+            {"v-2": (two, 20), "v-3": (three, 80)},
+            {"v-1": (one, 100)},
+            {"v-3": (three, 5), "v-2": (two, 95)},
+        ):
+            server.update("split", served)
+            server.wait("split")
+    assert tally.misattributed == []
+    assert (tally.broken, dict(tally.refused)) == ([], {})
+    assert set(tally.by_version) == {"v-1", "v-2", "v-3"}
+
+
+def test_nobody_is_answered_by_a_version_that_left_the_config(server: Running) -> None:
+    server.update("split", {"v-1": (saved("version-1"), 100)})
+    server.wait("split")
+    assert _shares(server, 400) == {"v-1": 400}
+    assert server.ask("split", ROW, served="v-2").status_code == 404
+    eventually(lambda: len(server.children("replica.main")) == 1, what="the retirement of v-2")
+
+
+def test_a_failed_update_keeps_the_old_config_serving(server: Running) -> None:
+    with traffic(server, "split", threads=2) as tally:
+        server.update("split", {"v-4": (saved("unloadable"), 100)})
+        shown = server.wait("split", "UPDATE_FAILED")
+    [entity] = shown["pending_config"]["served_entities"]
+    assert entity["state"]["deployment"] == "DEPLOYMENT_FAILED"
+    assert "the weights of this model are missing" in entity["state"]["deployment_state_message"]
+    assert shown["state"]["ready"] == "READY"
+    assert set(tally.by_version) == {"v-1"}
+    assert (tally.broken, dict(tally.refused)) == ([], {})
+    logs = server.http.get("/api/2.0/serving-endpoints/split/served-models/v-4/build-logs").json()
+    assert "the weights of this model are missing" in logs["logs"]
+    # and the next update is as good as ever
+    server.update("split", {"v-2": (saved("version-2"), 100)})
+    server.wait("split")
+    assert server.ask("split", ROW).json() == {"predictions": [2]}
