@@ -4,8 +4,10 @@ A RouteTable is an immutable snapshot of all routes. A gateway swaps it whole an
 generation; nothing here reads a clock, a socket or a source of randomness.
 """
 
+import hashlib
 from bisect import bisect_right
 from dataclasses import dataclass, field
+from enum import Enum
 from itertools import accumulate
 
 from serinus.entities import WHOLE
@@ -18,6 +20,10 @@ __all__ = [
     "RouteTable",
     "ServedRoute",
     "Split",
+    "StageRoute",
+    "Unit",
+    "UnitKind",
+    "unit_point",
 ]
 
 
@@ -44,6 +50,50 @@ class ServedRoute:
     deadline_s: float = 60.0
 
 
+class UnitKind(Enum):
+    """Where the unit of randomisation is found in a request."""
+
+    REQUEST = "request"  # each request is a unit of its own
+    HEADER = "header"
+    COOKIE = "cookie"
+    JSON_PATH = "json_path"  # dot-separated keys into the JSON body, e.g. ``context.user_id``
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """What is randomised and analysed. ``key`` is the header, the cookie or the path."""
+
+    kind: UnitKind = UnitKind.REQUEST
+    key: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StageRoute:
+    """The span of a rollout that is under way: constant weights, one propensity.
+
+    A unit's point in [0, 1) is ``unit_point(salt, unit)``: below ``candidate_bp`` it goes to the
+    candidate, from the top ``control_bp`` down to the control, else to stable. The salt stays the
+    same for a whole rollout, so a unit on the candidate stays there while the weight grows.
+    """
+
+    rollout_id: str
+    stage: int
+    salt: str
+    stable: str
+    candidate: str
+    candidate_bp: int
+    unit: Unit = Unit()
+    #: Served name of the fresh pool of stable that latency is compared with; empty: none.
+    control: str = ""
+    control_bp: int = 0
+    #: Share of stable's requests that the candidate is sent a copy of.
+    shadow_bp: int = 0
+    #: Requests before this many seconds after the stage began do not count as evidence.
+    warmup_s: float = 0.0
+    #: |score difference| above which two paired answers disagree.
+    tolerance: float = 1e-6
+
+
 @dataclass(frozen=True, slots=True)
 class EndpointRoutes:
     """All served entities of one endpoint, those with weight zero included (they can be pinned)."""
@@ -52,6 +102,8 @@ class EndpointRoutes:
     served: tuple[ServedRoute, ...]
     #: True when MLflow's own ``/invocations`` answers for this endpoint.
     default: bool = False
+    #: Set while a rollout is under way; then it decides instead of the weights.
+    stage: StageRoute | None = None
 
     def route(self, served_name: str) -> ServedRoute | None:
         """The served entity of that name, or None."""
@@ -73,6 +125,15 @@ class RouteTable:
             for served in endpoint.served
             for replica in served.replicas
         )
+
+
+def unit_point(salt: str, unit: bytes) -> float:
+    """A unit's place in [0, 1): uniform over units, the same for ever for one salt.
+
+    The first 53 bits of BLAKE2b, keyed by the salt, as the fraction of a double.
+    """
+    digest = hashlib.blake2b(unit, digest_size=8, key=salt.encode()[:64]).digest()
+    return (int.from_bytes(digest, "big") >> 11) * 2.0**-53
 
 
 class Split:
