@@ -1,0 +1,179 @@
+"""A connection to the store's database: opened, configured, its transactions and its errors.
+
+Reads see one snapshot; every write holds the one write lock from its first statement on, so that
+nothing is ever read, changed and written back over somebody else's change.
+"""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event, select, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from serinus.store import tables
+from serinus.store.failures import StoreBusy, StoreError
+from serinus.store.schema import migrate
+
+__all__ = ["BUSY_TIMEOUT_S", "Database"]
+
+#: Seconds that a writer waits for another one.
+BUSY_TIMEOUT_S = 5.0
+
+# Any number will do, as long as nobody else on the server uses it.
+_MIGRATION_LOCK = 0x5E_1205
+
+
+class Database:
+    """An engine with the store's rules for transactions."""
+
+    def __init__(self, engine: Engine, *, busy_timeout_s: float) -> None:
+        self._engine = engine
+        self._where = engine.url.database or str(engine.url)
+        self._busy_timeout_s = busy_timeout_s
+        # Threads of one process queue here: SQLite's own lock is polled, and can starve one.
+        self._writing = threading.Lock()
+
+    @classmethod
+    def open(cls, url: str, *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> "Database":
+        """Connect, and bring the tables up to date; raises StoreError with the way out."""
+        database = cls(
+            _engine(_checked(url), busy_timeout_s=busy_timeout_s), busy_timeout_s=busy_timeout_s
+        )
+        try:
+            with database._translated(), database._begin(write=True) as connection:
+                if connection.dialect.name == "postgresql":
+                    connection.execute(text(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})"))
+                migrate(connection)
+        except BaseException:
+            database.close()
+            raise
+        return database
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """One snapshot of everything."""
+        with self._translated(), self._begin(write=False) as connection:
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A transaction that no other writer shares; commits at the end, rolls back on any error.
+
+        Raises StoreBusy when other writers don't finish within the busy timeout.
+        """
+        if not self._writing.acquire(timeout=self._busy_timeout_s):
+            raise self._busy()
+        try:
+            with self._translated(), self._begin(write=True) as connection:
+                # PostgreSQL's counterpart of BEGIN IMMEDIATE; SQLite renders no FOR UPDATE.
+                connection.execute(select(tables.control.c.epoch).with_for_update())
+                yield connection
+        finally:
+            self._writing.release()
+
+    def close(self) -> None:
+        """Let go of the file or the server."""
+        self._engine.dispose()
+
+    @contextmanager
+    def _begin(self, *, write: bool) -> Iterator[Connection]:
+        options: dict[str, Any] = {"serinus_write": write}
+        if self._engine.dialect.name == "postgresql":
+            # A writer must see what was committed while it waited for its turn.
+            options["isolation_level"] = "READ COMMITTED" if write else "REPEATABLE READ"
+        with self._engine.connect().execution_options(**options) as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except PoolTimeout as error:
+            raise self._busy() from error
+        except IntegrityError:
+            # Not the store's fault but the caller's.
+            raise
+        except DBAPIError as error:
+            cause = str(error.orig)
+            if "locked" in cause or "lock timeout" in cause:
+                raise self._busy() from error
+            raise StoreError(
+                f"The store {self._where} can't be used: {cause}. {_way_out(cause)}"
+            ) from error
+
+    def _busy(self) -> StoreBusy:
+        return StoreBusy(
+            f"The store {self._where} has been locked by another writer for more than "
+            f"{self._busy_timeout_s:g} s. Try again, or look for another process that uses it.",
+            retry_after=1,
+        )
+
+
+def _checked(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise StoreError(
+            f"{url!r} is no store. Write sqlite:///path/to/serinus.db or postgresql+psycopg://…"
+        ) from error
+    if parsed.get_backend_name() not in {"sqlite", "postgresql"}:
+        raise StoreError(
+            f"A store can't be kept in {parsed.get_backend_name()}. "
+            f"Write sqlite:///path/to/serinus.db or postgresql+psycopg://…"
+        )
+    if parsed.get_backend_name() == "sqlite" and parsed.database in {None, "", ":memory:"}:
+        # Each connection would see a database of its own.
+        raise StoreError("A store can't be kept in memory. Write sqlite:///path/to/serinus.db")
+    return parsed
+
+
+def _engine(url: URL, *, busy_timeout_s: float) -> Engine:
+    millis = int(busy_timeout_s * 1000)
+    if url.get_backend_name() == "sqlite":
+        engine = create_engine(url, connect_args={"timeout": busy_timeout_s}, pool_size=8)
+        event.listen(engine, "connect", _configure_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+        return engine
+    try:
+        return create_engine(
+            url,
+            pool_pre_ping=True,
+            connect_args={"options": f"-c lock_timeout={millis}"},
+        )
+    except ModuleNotFoundError as error:
+        raise StoreError(
+            f"A PostgreSQL store needs {error.name}: install it with pip install 'psycopg[binary]'."
+        ) from error
+
+
+def _configure_sqlite(connection: Any, _record: object) -> None:
+    # Hands transactions to the `begin` event: the driver's own guess would start them too late.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    try:
+        cursor.execute("PRAGMA journal_mode=WAL")
+        cursor.execute("PRAGMA synchronous=FULL")
+        cursor.execute("PRAGMA foreign_keys=ON")
+    finally:
+        cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    write = connection.get_execution_options().get("serinus_write", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+
+def _way_out(cause: str) -> str:
+    if "unable to open" in cause:
+        return "Check that its folder exists and that this user may write there."
+    if "readonly" in cause:
+        return "Give this user the right to write to the file and its folder."
+    if "full" in cause:
+        return "Make room on the disk."
+    if "not a database" in cause or "malformed" in cause:
+        return "Restore it from a backup, or move it away to start with an empty one."
+    return "Check the file, its disk and its rights."

@@ -1,0 +1,69 @@
+"""The journal: what happened, when and by whom. Nothing here changes or deletes an entry."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, insert, select
+
+from serinus.store import tables
+from serinus.store.instants import from_millis, to_millis
+
+__all__ = ["JournalEntry", "append", "read"]
+
+
+@dataclass(frozen=True, slots=True)
+class JournalEntry:
+    """One thing that happened."""
+
+    #: Who did it: a person's name, or ``controller``.
+    actor: str
+    #: What happened, e.g. ``config_activated``.
+    kind: str
+    at: datetime
+    endpoint_id: str | None = None
+    #: Particulars; JSON values only.
+    data: dict[str, Any] = field(default_factory=dict)
+    #: Rises with every entry; 0 until it is stored.
+    id: int = 0
+
+
+def append(connection: Connection, entries: Sequence[JournalEntry]) -> None:
+    """Add entries inside the caller's transaction."""
+    if not entries:
+        return
+    connection.execute(
+        insert(tables.entries),
+        [
+            {
+                "at": to_millis(entry.at),
+                "actor": entry.actor,
+                "endpoint_id": entry.endpoint_id,
+                "kind": entry.kind,
+                "data": entry.data,
+            }
+            for entry in entries
+        ],
+    )
+
+
+def read(
+    connection: Connection, endpoint_id: str | None, after: int, limit: int
+) -> tuple[JournalEntry, ...]:
+    """Entries with an id above ``after``, oldest first; of every endpoint when it is None."""
+    query = select(tables.entries).where(tables.entries.c.id > after)
+    if endpoint_id is not None:
+        query = query.where(tables.entries.c.endpoint_id == endpoint_id)
+    rows = connection.execute(query.order_by(tables.entries.c.id).limit(limit))
+    return tuple(
+        JournalEntry(
+            id=row.id,
+            at=from_millis(row.at),
+            actor=row.actor,
+            endpoint_id=row.endpoint_id,
+            kind=row.kind,
+            data=row.data,
+        )
+        for row in rows
+    )

@@ -1,0 +1,372 @@
+"""The Store: everything that must survive, behind one class. Thread-safe, synchronous, no policy.
+
+It decides nothing but what keeps the data whole: what should happen next is the controller's.
+"""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, delete, func, insert, select, update
+
+from serinus.entities import ConfigUpdate, Deployment, Endpoint, EndpointConfig, ServedEntity
+from serinus.errors import ResourceAlreadyExists, ResourceConflict, ResourceDoesNotExist
+from serinus.store import journal as journals
+from serinus.store import rows, tables
+from serinus.store.database import BUSY_TIMEOUT_S, Database
+from serinus.store.failures import FencedOut, StoreBusy, StoreError
+from serinus.store.instants import to_millis
+from serinus.store.journal import JournalEntry
+from serinus.store.reading import config_at, live_row, read_endpoints
+from serinus.traffic import EndpointRoutes, RouteTable
+
+__all__ = ["FencedOut", "Store", "StoreBusy", "StoreError"]
+
+_endpoints, _configs, _entities = tables.endpoints, tables.configs, tables.served_entities
+
+# The words of the service that the clients were written for.
+_MISSING = "Endpoint with name '{}' does not exist."
+
+
+class Store:
+    """Endpoints, their configs, the published routes and the journal.
+
+    Any call may raise StoreBusy (another writer holds the store for too long) or StoreError (it
+    can't be used; the message says why). ``journal`` entries are written in the same transaction as
+    the change, and only when the change took place. Calls that take ``epoch`` raise FencedOut when
+    a newer controller has taken its epoch.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @classmethod
+    def open(cls, url: str, *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> "Store":
+        """Open ``sqlite:///path`` or ``postgresql+psycopg://…`` and bring its tables up to date."""
+        return cls(Database.open(url, busy_timeout_s=busy_timeout_s))
+
+    def close(self) -> None:
+        """Let go of the file or the server. Idempotent."""
+        self._database.close()
+
+    # --- the controller's turn ------------------------------------------------------------
+
+    def take_epoch(self) -> int:
+        """Become the controller: the next epoch, which fences out every earlier one."""
+        with self._database.write() as connection:
+            connection.execute(update(tables.control).values(epoch=tables.control.c.epoch + 1))
+            return _epoch(connection)
+
+    # --- endpoints ------------------------------------------------------------------------
+
+    def create_endpoint(
+        self, endpoint: Endpoint, *, journal: Sequence[JournalEntry] = ()
+    ) -> Endpoint:
+        """Store a new endpoint with its first config; raises ResourceAlreadyExists for its name."""
+        with self._database.write() as connection:
+            if live_row(connection, endpoint.name) is not None:
+                raise ResourceAlreadyExists(
+                    f"Serving endpoint with name {endpoint.name} already exists."
+                )
+            if endpoint.default:
+                _clear_default(connection)
+            connection.execute(insert(_endpoints).values(rows.endpoint_row(endpoint)))
+            for config in (endpoint.active, endpoint.pending):
+                if config is not None:
+                    _insert_config(connection, endpoint.id, config)
+            journals.append(connection, journal)
+            return _live(connection, endpoint.name)
+
+    def endpoint(self, name: str) -> Endpoint:
+        """The endpoint of that name; raises ResourceDoesNotExist."""
+        with self._database.read() as connection:
+            return _live(connection, name)
+
+    def endpoints(self, *, include_deleted: bool = False) -> tuple[Endpoint, ...]:
+        """All endpoints by name; deleted ones, which wait for `purge`, only when asked for."""
+        where = () if include_deleted else (_endpoints.c.deleted_at.is_(None),)
+        with self._database.read() as connection:
+            return read_endpoints(connection, *where)
+
+    def config(self, endpoint_id: str, version: int) -> EndpointConfig | None:
+        """One config of an endpoint, earlier ones included."""
+        with self._database.read() as connection:
+            return config_at(connection, endpoint_id, version)
+
+    def put_config(
+        self,
+        name: str,
+        config_from: Callable[[int], EndpointConfig],
+        at: datetime,
+        *,
+        journal: Sequence[JournalEntry] = (),
+    ) -> Endpoint:
+        """Start an update with the config that ``config_from`` makes for the next version.
+
+        Raises ResourceConflict while another update is in progress.
+        """
+        with self._database.write() as connection:
+            row = _live_row(connection, name)
+            if row.config_update == ConfigUpdate.IN_PROGRESS.value:
+                raise ResourceConflict(
+                    f"Endpoint {name} is currently updating. Wait until its config_update is "
+                    f"NOT_UPDATING, then send the change again."
+                )
+            config = config_from(row.last_version + 1)
+            if config.version != row.last_version + 1:
+                raise ValueError(f"version {config.version} was made for {row.last_version + 1}")
+            _insert_config(connection, row.id, config)
+            _update_endpoint(
+                connection,
+                row.id,
+                at,
+                pending_version=config.version,
+                last_version=config.version,
+                config_update=ConfigUpdate.IN_PROGRESS.value,
+            )
+            journals.append(connection, journal)
+            return _live(connection, name)
+
+    def set_fields(
+        self,
+        name: str,
+        *,
+        at: datetime,
+        description: str | None = None,
+        tags: dict[str, str] | None = None,
+        default: bool | None = None,
+        journal: Sequence[JournalEntry] = (),
+    ) -> Endpoint:
+        """Change what has no part in a config; None leaves a field as it is.
+
+        At most one endpoint is the default: making one so ends it for the other.
+        """
+        fields = {"description": description, "tags": tags, "is_default": default}
+        with self._database.write() as connection:
+            row = _live_row(connection, name)
+            if default:
+                _clear_default(connection)
+            changed = {key: value for key, value in fields.items() if value is not None}
+            _update_endpoint(connection, row.id, at, **changed)
+            journals.append(connection, journal)
+            return _live(connection, name)
+
+    def delete_endpoint(
+        self, name: str, at: datetime, *, journal: Sequence[JournalEntry] = ()
+    ) -> None:
+        """Mark as deleted; the name is free at once. Raises ResourceDoesNotExist."""
+        with self._database.write() as connection:
+            row = _live_row(connection, name)
+            _update_endpoint(connection, row.id, at, deleted_at=to_millis(at), is_default=False)
+            journals.append(connection, journal)
+
+    def purge(
+        self, endpoint_id: str, *, epoch: int | None = None, journal: Sequence[JournalEntry] = ()
+    ) -> None:
+        """Forget a deleted endpoint, its journal apart. One that is not deleted is left alone."""
+        with self._database.write() as connection:
+            _fence(connection, epoch)
+            gone = connection.execute(
+                delete(_endpoints).where(
+                    _endpoints.c.id == endpoint_id, _endpoints.c.deleted_at.is_not(None)
+                )
+            )
+            if gone.rowcount:
+                journals.append(connection, journal)
+
+    # --- the progress of an update --------------------------------------------------------
+
+    def save_entity(
+        self,
+        endpoint_id: str,
+        config_version: int,
+        entity: ServedEntity,
+        *,
+        epoch: int | None = None,
+        journal: Sequence[JournalEntry] = (),
+    ) -> bool:
+        """Keep how far one served entity has come; False when there is no such entity."""
+        with self._database.write() as connection:
+            _fence(connection, epoch)
+            saved = connection.execute(
+                update(_entities)
+                .where(
+                    _entities.c.endpoint_id == endpoint_id,
+                    _entities.c.version == config_version,
+                    _entities.c.name == entity.name,
+                )
+                .values(rows.entity_progress(entity))
+            )
+            if saved.rowcount:
+                journals.append(connection, journal)
+            return bool(saved.rowcount)
+
+    def activate(
+        self,
+        endpoint_id: str,
+        config_version: int,
+        at: datetime,
+        *,
+        epoch: int | None = None,
+        journal: Sequence[JournalEntry] = (),
+    ) -> bool:
+        """Make the pending config the active one; False when that version is not being deployed."""
+        with self._database.write() as connection:
+            _fence(connection, epoch)
+            if not _is_deploying(connection, endpoint_id, config_version):
+                return False
+            _update_endpoint(
+                connection,
+                endpoint_id,
+                at,
+                active_version=config_version,
+                pending_version=None,
+                config_update=ConfigUpdate.NOT_UPDATING.value,
+            )
+            journals.append(connection, journal)
+            return True
+
+    def fail(
+        self,
+        endpoint_id: str,
+        config_version: int,
+        message: str,
+        at: datetime,
+        *,
+        epoch: int | None = None,
+        journal: Sequence[JournalEntry] = (),
+    ) -> bool:
+        """End an update as failed; False when that version is not being deployed.
+
+        The pending config stays readable: entities that FAILED keep their own message (or get this
+        one), all others become ABORTED. The active config is untouched.
+        """
+        with self._database.write() as connection:
+            _fence(connection, epoch)
+            if not _is_deploying(connection, endpoint_id, config_version):
+                return False
+            _abort_entities(connection, endpoint_id, config_version, message)
+            _update_endpoint(
+                connection, endpoint_id, at, config_update=ConfigUpdate.UPDATE_FAILED.value
+            )
+            journals.append(connection, journal)
+            return True
+
+    # --- routes and the journal -----------------------------------------------------------
+
+    def publish(
+        self,
+        endpoints: tuple[EndpointRoutes, ...],
+        *,
+        epoch: int,
+        journal: Sequence[JournalEntry] = (),
+    ) -> RouteTable:
+        """Make these the routes, as the next generation; the last table when nothing changed."""
+        with self._database.write() as connection:
+            _fence(connection, epoch)
+            last = _routes(connection)
+            if last.endpoints == endpoints:
+                return last
+            table = RouteTable(last.generation + 1, endpoints)
+            connection.execute(
+                update(tables.routing).values(
+                    generation=table.generation, routes=rows.routes_row(endpoints)
+                )
+            )
+            journals.append(connection, journal)
+            return table
+
+    def routes(self) -> RouteTable:
+        """The routes that were last published; generation 0 before the first."""
+        with self._database.read() as connection:
+            return _routes(connection)
+
+    def append(self, entries: Sequence[JournalEntry]) -> None:
+        """Add to the journal what belongs to no other change."""
+        with self._database.write() as connection:
+            journals.append(connection, entries)
+
+    def journal(
+        self, endpoint_id: str | None = None, *, after: int = 0, limit: int = 1000
+    ) -> tuple[JournalEntry, ...]:
+        """Entries with an id above ``after``, oldest first."""
+        with self._database.read() as connection:
+            return journals.read(connection, endpoint_id, after, limit)
+
+
+def _live(connection: Connection, name: str) -> Endpoint:
+    found = read_endpoints(connection, _endpoints.c.name == name, _endpoints.c.deleted_at.is_(None))
+    if not found:
+        raise ResourceDoesNotExist(_MISSING.format(name))
+    return found[0]
+
+
+def _live_row(connection: Connection, name: str) -> Row[Any]:
+    row = live_row(connection, name)
+    if row is None:
+        raise ResourceDoesNotExist(_MISSING.format(name))
+    return row
+
+
+def _epoch(connection: Connection) -> int:
+    return int(connection.execute(select(tables.control.c.epoch)).scalar_one())
+
+
+def _fence(connection: Connection, epoch: int | None) -> None:
+    if epoch is not None and epoch < (newest := _epoch(connection)):
+        raise FencedOut(f"The controller of epoch {epoch} was replaced by that of epoch {newest}.")
+
+
+def _routes(connection: Connection) -> RouteTable:
+    row = connection.execute(select(tables.routing)).one()
+    return RouteTable(row.generation, rows.routes_of(row.routes))
+
+
+def _clear_default(connection: Connection) -> None:
+    connection.execute(
+        update(_endpoints).where(_endpoints.c.is_default.is_(True)).values(is_default=False)
+    )
+
+
+def _insert_config(connection: Connection, endpoint_id: str, config: EndpointConfig) -> None:
+    connection.execute(insert(_configs).values(rows.config_row(endpoint_id, config)))
+    if config.entities:
+        connection.execute(insert(_entities), rows.entity_rows(endpoint_id, config))
+
+
+def _update_endpoint(
+    connection: Connection, endpoint_id: str, at: datetime, **values: object
+) -> None:
+    connection.execute(
+        update(_endpoints)
+        .where(_endpoints.c.id == endpoint_id)
+        .values(updated_at=to_millis(at), **values)
+    )
+
+
+def _is_deploying(connection: Connection, endpoint_id: str, version: int) -> bool:
+    count = select(func.count()).where(
+        _endpoints.c.id == endpoint_id,
+        _endpoints.c.pending_version == version,
+        _endpoints.c.config_update == ConfigUpdate.IN_PROGRESS.value,
+        _endpoints.c.deleted_at.is_(None),
+    )
+    return bool(connection.execute(count).scalar_one())
+
+
+def _abort_entities(connection: Connection, endpoint_id: str, version: int, message: str) -> None:
+    of_config = (_entities.c.endpoint_id == endpoint_id, _entities.c.version == version)
+    failed = _entities.c.deployment == Deployment.FAILED.value
+    connection.execute(
+        update(_entities)
+        .where(*of_config, failed, _entities.c.deployment_message == "")
+        .values(deployment_message=message)
+    )
+    connection.execute(
+        update(_entities)
+        .where(*of_config, ~failed)
+        .values(
+            deployment=Deployment.ABORTED.value,
+            deployment_message=f"Served model creation aborted: {message}",
+        )
+    )

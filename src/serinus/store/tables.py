@@ -1,0 +1,135 @@
+"""The tables of the store, for SQLite and PostgreSQL alike. Nothing outside the store imports this.
+
+Times are UTC epoch milliseconds; weights are basis points. A change here needs a migration.
+"""
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    text,
+)
+
+__all__ = ["configs", "control", "endpoints", "entries", "metadata", "routing", "served_entities"]
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+_LIVE = text("deleted_at IS NULL")
+_JSON = JSON(none_as_null=True)
+
+endpoints = Table(
+    "endpoints",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("name", String(255), nullable=False),
+    Column("creator", String(255), nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    Column("deleted_at", BigInteger),
+    Column("description", Text, nullable=False),
+    Column("tags", _JSON, nullable=False),
+    Column("route_optimized", Boolean, nullable=False),
+    Column("is_default", Boolean, nullable=False),
+    Column("config_update", String(32), nullable=False),
+    # The highest config version ever given out: a failed update burns its number.
+    Column("last_version", Integer, nullable=False),
+    Column("active_version", Integer),
+    Column("pending_version", Integer),
+    # A deleted endpoint keeps its row until its replicas are gone, but its name is free at once.
+    Index(
+        "uq_endpoints_live_name", "name", unique=True, sqlite_where=_LIVE, postgresql_where=_LIVE
+    ),
+)
+
+configs = Table(
+    "configs",
+    metadata,
+    Column(
+        "endpoint_id",
+        String(64),
+        ForeignKey("endpoints.id", ondelete="CASCADE"),
+        primary_key=True,
+    ),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("auto_capture", _JSON),
+)
+
+served_entities = Table(
+    "served_entities",
+    metadata,
+    Column("endpoint_id", String(64), primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("name", String(255), primary_key=True),
+    # The client's order, which replies keep.
+    Column("position", Integer, nullable=False),
+    # Null when the config says nothing of this entity's weight.
+    Column("weight_bp", Integer),
+    Column("entity_name", Text, nullable=False),
+    Column("entity_version", String(255), nullable=False),
+    Column("replicas", Integer, nullable=False),
+    Column("environment_vars", _JSON, nullable=False),
+    Column("echo", _JSON, nullable=False),
+    Column("model", _JSON),
+    Column("environment", _JSON),
+    Column("deployment", String(32), nullable=False),
+    Column("deployment_message", Text, nullable=False),
+    Column("build_log", Text, nullable=False),
+    Column("creator", String(255), nullable=False),
+    Column("created_at", BigInteger),
+    ForeignKeyConstraint(
+        ["endpoint_id", "version"],
+        ["configs.endpoint_id", "configs.version"],
+        ondelete="CASCADE",
+    ),
+)
+
+entries = Table(
+    "journal",
+    metadata,
+    # SQLite counts up only an INTEGER key; AUTOINCREMENT so that an id is never given out twice.
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("at", BigInteger, nullable=False),
+    Column("actor", String(255), nullable=False),
+    # No foreign key: the journal outlives what it speaks of.
+    Column("endpoint_id", String(64)),
+    Column("kind", String(64), nullable=False),
+    Column("data", _JSON, nullable=False),
+    Index("ix_journal_endpoint_id_id", "endpoint_id", "id"),
+    sqlite_autoincrement=True,
+)
+
+#: One row. Every write transaction locks it first, so writers queue on PostgreSQL as on SQLite.
+control = Table(
+    "control",
+    metadata,
+    Column("id", Integer, CheckConstraint("id = 1", name="single"), primary_key=True),
+    Column("epoch", BigInteger, nullable=False),
+)
+
+#: One row: the routes that were last published.
+routing = Table(
+    "routing",
+    metadata,
+    Column("id", Integer, CheckConstraint("id = 1", name="single"), primary_key=True),
+    Column("generation", BigInteger, nullable=False),
+    Column("routes", _JSON, nullable=False),
+)
