@@ -1,0 +1,71 @@
+"""The control API as one ASGI app over a store. It composes; the calls are in their own modules."""
+
+from collections.abc import Callable
+from datetime import datetime
+
+import msgspec
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+
+from serinus import __version__
+from serinus.api.edge import Edge
+from serinus.api.errors import on_http_error, on_serinus_error, on_validation_error
+from serinus.api.missing import missing_router
+from serinus.api.serving import Serving, base_url
+from serinus.errors import SerinusError
+from serinus.store.repository import Store
+
+__all__ = ["create_app"]
+
+
+class Problem(BaseModel):
+    """What every error looks like; only the OpenAPI document uses this class."""
+
+    error_code: str
+    message: str
+    details: list[dict[str, object]]
+
+
+def create_app(
+    store: Store,
+    *,
+    wake: Callable[[], None],
+    replica_logs: Callable[[str, str], str],
+    clock: Callable[[], datetime],
+    new_id: Callable[[], str],
+    workspace_id: str,
+) -> FastAPI:
+    """The API. ``replica_logs(endpoint_id, served_name)``; ``new_id`` makes 32 hex digits."""
+    app = FastAPI(
+        title="Serinus",
+        version=__version__,
+        openapi_url="/api/serinus/v1/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        responses={"default": {"model": Problem}},
+    )
+    app.add_middleware(Edge, new_id=new_id)
+    app.exception_handler(SerinusError)(on_serinus_error)
+    app.exception_handler(HTTPException)(on_http_error)
+    app.exception_handler(RequestValidationError)(on_validation_error)
+    serving = Serving(store, wake=wake, replica_logs=replica_logs, clock=clock, new_id=new_id)
+    app.include_router(serving.router())
+    app.include_router(missing_router())
+
+    def well_known(request: Request) -> Response:
+        base = base_url(request)
+        body = {
+            "oidc_endpoint": f"{base}/oidc",
+            "workspace_id": workspace_id,
+            "account_id": "00000000-0000-0000-0000-000000000001",
+            "cloud": "AWS",
+        }
+        return Response(msgspec.json.encode(body), media_type="application/json")
+
+    app.add_api_route(
+        "/.well-known/databricks-config", well_known, methods=["GET"], include_in_schema=False
+    )
+    return app

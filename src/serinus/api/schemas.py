@@ -1,0 +1,189 @@
+"""What clients may send, as pydantic models. They are converted by hand; none leaves this floor.
+
+Fields that Databricks knows and Serinus does not use are ignored, as Databricks does with unknown
+ones. A name that looks like a slip of an essential one is refused, with the right name.
+"""
+
+from difflib import get_close_matches
+from typing import Annotated, Any, ClassVar
+
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    model_validator,
+)
+
+from serinus.entities import WHOLE
+
+__all__ = [
+    "AutoCapture",
+    "ConfigInput",
+    "CreateEndpoint",
+    "PutConfig",
+    "RouteInput",
+    "ServedInput",
+    "Tag",
+    "TrafficInput",
+]
+
+MAX_SERVED = 64
+MAX_REPLICAS = 64
+_PERCENT = WHOLE // 100
+
+
+def _storable(value: str) -> str:
+    if "\0" in value:
+        raise ValueError("must not contain a NUL character")
+    return value
+
+
+def _percentage(value: object) -> int:
+    """An int; the documentation of the original service itself sends "50"."""
+    text = value.strip() if isinstance(value, str) else value
+    if isinstance(text, str) and text.isascii() and text.removeprefix("-").isdigit():
+        number = int(text) if len(text) < 6 else -1
+    elif isinstance(value, int | float) and not isinstance(value, bool) and value == value // 1:
+        number = int(value)
+    else:
+        number = -1
+    if not 0 <= number <= 100:
+        shown = repr(value)[:40]
+        raise ValueError(
+            f"must be a whole number from 0 to 100, and the sum over all routes 100; it is {shown}"
+        )
+    return number
+
+
+Text = Annotated[str, Field(max_length=4096), AfterValidator(_storable)]
+# Versions are numbers to most who send them, and strings on the wire.
+Version = Annotated[Text, BeforeValidator(lambda v: str(v) if type(v) is int else v)]
+Percentage = Annotated[int, BeforeValidator(_percentage)]
+Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=256)]
+
+
+class _Input(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    #: Names that a request makes no sense without: a near miss is a slip, not an extension.
+    essential: ClassVar[frozenset[str]] = frozenset()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _spelt_right(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        known = _names(cls)
+        for name in value:
+            if name in known or not isinstance(name, str):
+                continue
+            meant = get_close_matches(name, sorted(cls.essential - value.keys()), 1, 0.8)
+            if meant:
+                raise ValueError(f"unknown field {name[:80]!r}, did you mean '{meant[0]}'?")
+        return value
+
+
+def _names(model: type[_Input]) -> set[str]:
+    names = set(model.model_fields)
+    for each in model.model_fields.values():
+        if isinstance(each.validation_alias, AliasChoices):
+            names.update(str(choice) for choice in each.validation_alias.choices)
+    return names
+
+
+class ServedInput(_Input):
+    """One served entity, or one served model of the older form."""
+
+    essential = frozenset(
+        {"entity_name", "entity_version", "model_name", "model_version", "environment_vars"}
+        | {"replicas"}
+    )
+
+    name: Text | None = None
+    entity_name: Text | None = Field(
+        None, validation_alias=AliasChoices("entity_name", "model_name")
+    )
+    entity_version: Version | None = Field(
+        None, validation_alias=AliasChoices("entity_version", "model_version")
+    )
+    environment_vars: dict[Variable, Text] = Field(default_factory=dict)
+    #: Of Serinus alone: how many processes serve this entity.
+    replicas: int = Field(1, ge=1, le=MAX_REPLICAS, strict=True)
+    external_model: dict[str, Any] | None = None
+
+    # Kept and echoed; they have no meaning on one's own machines.
+    workload_size: Text | None = None
+    workload_type: Text | None = None
+    scale_to_zero_enabled: bool | None = None
+    instance_profile_arn: Text | None = None
+    burst_scaling_enabled: bool | None = None
+    min_provisioned_concurrency: int | None = Field(None, ge=0, lt=2**31)
+    max_provisioned_concurrency: int | None = Field(None, ge=0, lt=2**31)
+    min_provisioned_throughput: int | None = Field(None, ge=0, lt=2**31)
+    max_provisioned_throughput: int | None = Field(None, ge=0, lt=2**31)
+    provisioned_model_units: int | None = Field(None, ge=0, lt=2**31)
+
+
+class RouteInput(_Input):
+    """The share of one served entity, which either name may name."""
+
+    essential = frozenset({"traffic_percentage", "served_entity_name", "served_model_name"})
+
+    served_entity_name: Text | None = None
+    served_model_name: Text | None = None
+    traffic_percentage: Percentage
+
+
+class TrafficInput(_Input):
+    """How requests are split."""
+
+    essential = frozenset({"routes"})
+
+    routes: list[RouteInput] = Field(default_factory=list, max_length=MAX_SERVED)
+
+
+class AutoCapture(_Input):
+    """Where the older kind of inference table is to be; kept and echoed."""
+
+    catalog_name: Text | None = None
+    schema_name: Text | None = None
+    table_name_prefix: Text | None = None
+    enabled: bool | None = None
+
+
+class ConfigInput(_Input):
+    """Served entities and their split: the whole config, never a change to one."""
+
+    essential = frozenset({"served_entities", "served_models", "traffic_config"})
+
+    served_entities: list[ServedInput] | None = Field(None, max_length=MAX_SERVED)
+    served_models: list[ServedInput] | None = Field(None, max_length=MAX_SERVED)
+    traffic_config: TrafficInput | None = None
+    auto_capture_config: AutoCapture | None = None
+
+
+class PutConfig(ConfigInput):
+    """The body of an update."""
+
+
+class Tag(_Input):
+    """A label."""
+
+    key: Annotated[Text, Field(min_length=1, max_length=256)]
+    value: Text = ""
+
+
+class CreateEndpoint(_Input):
+    """The body of a create."""
+
+    essential = frozenset({"name", "config"})
+
+    name: Text
+    config: ConfigInput
+    description: Text | None = None
+    tags: list[Tag] = Field(default_factory=list, max_length=256)
+    route_optimized: bool = False
+    rate_limits: list[dict[str, Any]] | None = None

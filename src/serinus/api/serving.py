@@ -1,0 +1,172 @@
+"""The serving-endpoints calls: each writes one wish into the store and wakes the controller.
+
+Nothing here starts, stops or asks a replica, and no call waits for a wish to come true.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from fastapi import APIRouter, Query, Request, Response
+
+from serinus.api.replies import endpoint_reply
+from serinus.api.schemas import CreateEndpoint, PutConfig
+from serinus.api.wishes import config_from, endpoint_name
+from serinus.entities import ConfigUpdate, Endpoint, EndpointConfig, ServedEntity
+from serinus.errors import NotImplementedHere, ResourceDoesNotExist
+from serinus.store.journal import JournalEntry
+from serinus.store.repository import Store
+
+__all__ = ["Serving", "base_url"]
+
+_PATH = "/api/2.0/serving-endpoints"
+#: Until callers are known by a token, nobody is.
+_ANONYMOUS = "anonymous"
+_HOST = re.compile(r"[A-Za-z0-9._-]+(:\d+)?|\[[0-9A-Fa-f:.]+\](:\d+)?")
+
+
+class Serving:
+    """Handlers over one store. ``wake`` tells the controller that there is something to do."""
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        wake: Callable[[], None],
+        replica_logs: Callable[[str, str], str],
+        clock: Callable[[], datetime],
+        new_id: Callable[[], str],
+    ) -> None:
+        self._store = store
+        self._wake = wake
+        self._replica_logs = replica_logs
+        self._clock = clock
+        self._new_id = new_id
+
+    def router(self) -> APIRouter:
+        """The routes; the collection answers with and without a trailing slash."""
+        router = APIRouter(tags=["serving endpoints"])
+        served = f"{_PATH}/{{name}}/served-models/{{served}}"
+        for path, listed in ((_PATH, True), (f"{_PATH}/", False)):
+            router.add_api_route(path, self.create, methods=["POST"], include_in_schema=listed)
+            router.add_api_route(path, self.list, methods=["GET"], include_in_schema=listed)
+        router.add_api_route(f"{_PATH}/{{name}}", self.get, methods=["GET"])
+        router.add_api_route(f"{_PATH}/{{name}}", self.delete, methods=["DELETE"])
+        router.add_api_route(f"{_PATH}/{{name}}/config", self.put_config, methods=["PUT"])
+        router.add_api_route(f"{served}/logs", self.logs, methods=["GET"])
+        router.add_api_route(f"{served}/build-logs", self.build_logs, methods=["GET"])
+        return router
+
+    def create(self, wanted: CreateEndpoint, request: Request) -> Response:
+        """Make an endpoint; its config is pending until every served entity is ready."""
+        if wanted.rate_limits:
+            raise NotImplementedHere("Serinus does not limit rates yet. Leave out rate_limits.")
+        at = self._clock()
+        endpoint = Endpoint(
+            id=self._new_id(),
+            name=endpoint_name(wanted.name),
+            creator=_ANONYMOUS,
+            created_at=at,
+            updated_at=at,
+            pending=config_from(wanted.config, version=1, creator=_ANONYMOUS, at=at),
+            update=ConfigUpdate.IN_PROGRESS,
+            description=wanted.description or "",
+            tags={tag.key: tag.value for tag in wanted.tags},
+            route_optimized=wanted.route_optimized,
+        )
+        created = self._store.create_endpoint(
+            endpoint, journal=[_entry("endpoint_created", endpoint, at, name=endpoint.name)]
+        )
+        self._wake()
+        return self._reply(created, request)
+
+    def list(self, request: Request) -> Response:
+        """All endpoints, by name."""
+        base = base_url(request)
+        return _json(
+            {"endpoints": [endpoint_reply(each, base_url=base) for each in self._store.endpoints()]}
+        )
+
+    def get(self, name: str, request: Request) -> Response:
+        """One endpoint with its active and its pending config."""
+        return self._reply(self._store.endpoint(name), request)
+
+    def put_config(self, name: str, wanted: PutConfig, request: Request) -> Response:
+        """Replace the config; the old one serves until every entity of the new one is ready."""
+        at = self._clock()
+        before = self._store.endpoint(name)
+
+        def config(version: int) -> EndpointConfig:
+            made = config_from(wanted, version=version, creator=_ANONYMOUS, at=at)
+            kept = before.active or before.pending
+            if made.auto_capture is None and kept is not None:
+                # The one field that an update keeps when it is left out.
+                made = replace(made, auto_capture=kept.auto_capture)
+            return made
+
+        updated = self._store.put_config(
+            name, config, at, journal=[_entry("config_requested", before, at, name=name)]
+        )
+        self._wake()
+        return self._reply(updated, request)
+
+    def delete(self, name: str) -> Response:
+        """Take the endpoint out of service; its name is free at once."""
+        at = self._clock()
+        endpoint = self._store.endpoint(name)
+        self._store.delete_endpoint(
+            name, at, journal=[_entry("endpoint_deleted", endpoint, at, name=name)]
+        )
+        self._wake()
+        return _json({})
+
+    def logs(self, name: str, served: str) -> Response:
+        """What the replicas of a served entity printed lately."""
+        endpoint = self._store.endpoint(name)
+        _served(endpoint, served, endpoint.pending, endpoint.active)
+        return _json({"logs": self._replica_logs(endpoint.id, served)})
+
+    def build_logs(
+        self,
+        name: str,
+        served: str,
+        config_version: int | None = Query(None, ge=1, lt=2**31),
+    ) -> Response:
+        """How a served entity's model was fetched and its environment built."""
+        endpoint = self._store.endpoint(name)
+        configs: tuple[EndpointConfig | None, ...] = (endpoint.pending, endpoint.active)
+        if config_version is not None:
+            configs = (self._store.config(endpoint.id, config_version),)
+        return _json({"logs": _served(endpoint, served, *configs).build_log})
+
+    def _reply(self, endpoint: Endpoint, request: Request) -> Response:
+        return _json(endpoint_reply(endpoint, base_url=base_url(request)))
+
+
+def base_url(request: Request) -> str:
+    """Scheme and host as the client wrote them, for links back to this server."""
+    host = request.headers.get("host", "")
+    return f"{request.url.scheme}://{host if _HOST.fullmatch(host) else 'localhost'}"
+
+
+def _served(endpoint: Endpoint, served: str, *configs: EndpointConfig | None) -> ServedEntity:
+    """The newest served entity of that name in these configs; raises ResourceDoesNotExist."""
+    for config in configs:
+        if config is not None and (entity := config.entity(served)) is not None:
+            return entity
+    names = sorted({entity.name for config in configs if config for entity in config.entities})
+    raise ResourceDoesNotExist(
+        f"Served model '{served[:80]}' does not exist in endpoint '{endpoint.name}'. "
+        f"It has: {', '.join(names) or 'no such config version'}."
+    )
+
+
+def _entry(kind: str, endpoint: Endpoint, at: datetime, **data: Any) -> JournalEntry:
+    return JournalEntry(_ANONYMOUS, kind, at, endpoint_id=endpoint.id, data=data)
+
+
+def _json(body: dict[str, Any]) -> Response:
+    return Response(msgspec.json.encode(body), media_type="application/json")
