@@ -136,11 +136,13 @@ class Decoder:
     where the next frame would start is unknown.
     """
 
-    __slots__ = ("_buffer", "_max_frame", "_poisoned")
+    __slots__ = ("_buffer", "_max_frame", "_needed", "_poisoned")
 
     def __init__(self, max_frame: int = MAX_FRAME) -> None:
         self._buffer = bytearray()
         self._max_frame = max_frame
+        #: Bytes that the buffer must hold before it is worth another look.
+        self._needed = HEADER_SIZE
         self._poisoned: str | None = None
 
     @property
@@ -153,24 +155,34 @@ class Decoder:
         if self._poisoned is not None:
             raise FrameError(self._poisoned)
         buffer = self._buffer
-        buffer += data
+        if buffer:
+            buffer += data
+            if len(buffer) < self._needed:
+                return []
+            # The rest is cut off by replacing the buffer, so that no view of it has to be let go.
+            whole = memoryview(bytes(buffer))
+        else:
+            # Most chunks hold whole frames, which never see the buffer.
+            whole = memoryview(data)
         frames: list[Frame] = []
-        at, end = 0, len(buffer)
+        at, end = 0, len(whole)
+        self._needed = HEADER_SIZE
         while end - at >= HEADER_SIZE:
-            length, kind, format_, status, id_, meta, aux, batch = _HEADER.unpack_from(buffer, at)
+            length, kind, format_, status, id_, meta, aux, batch = _HEADER.unpack_from(whole, at)
             if length > self._max_frame or meta > length:
                 self._poison(f"a frame announces {length} bytes with {meta} of meta")
-            if end - at < HEADER_SIZE + length:
-                break
             body_at = at + HEADER_SIZE + meta
-            at += HEADER_SIZE
+            after = at + HEADER_SIZE + length
+            if after > end:
+                self._needed = after - at
+                break
             try:
                 frames.append(
                     Frame(
                         _KINDS[kind],
                         id_,
-                        bytes(memoryview(buffer)[body_at : at + length]),
-                        bytes(memoryview(buffer)[at:body_at]) if meta else b"",
+                        bytes(whole[body_at:after]),
+                        bytes(whole[at + HEADER_SIZE : body_at]) if meta else b"",
                         _FORMATS[format_],
                         status,
                         aux,
@@ -179,13 +191,14 @@ class Decoder:
                 )
             except KeyError:
                 self._poison(f"unknown frame kind {kind} or format {format_}")
-            at += length
-        del buffer[:at]
+            at = after
+        if buffer or at < end:
+            self._buffer = bytearray(whole[at:])
         return frames
 
     def _poison(self, reason: str) -> None:
         self._poisoned = reason
-        self._buffer.clear()
+        self._buffer = bytearray()
         raise FrameError(reason)
 
 

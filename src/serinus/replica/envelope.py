@@ -1,0 +1,89 @@
+"""The outside of a JSON request: exactly one input form, perhaps ``params``. Nothing of columns.
+
+Both ways of reading a request, the typed one and MLflow's own, begin here.
+"""
+
+from typing import Any
+
+import msgspec
+
+from serinus.errors import BadRequest
+
+__all__ = ["FORMS", "MAX_DEPTH", "Envelope", "open_envelope"]
+
+FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
+#: Arrays and objects inside each other; more than this is an attack or a mistake.
+MAX_DEPTH = 64
+
+_ONE_FORM = (
+    "The request must be a JSON object with exactly one of the fields 'dataframe_split', "
+    "'dataframe_records', 'instances' and 'inputs'"
+)
+
+
+class Envelope(msgspec.Struct, frozen=True):
+    """One request, opened."""
+
+    #: Which of `FORMS` it uses.
+    form: str
+    data: Any
+    params: dict[str, Any] | None
+    #: Every other field, for models whose input is not in one of the forms.
+    keys: frozenset[str]
+
+
+def open_envelope(body: bytes) -> Envelope:
+    """Parse a request body; raises BadRequest when it isn't one."""
+    document = _parse(body)
+    if not isinstance(document, dict):
+        raise BadRequest(f"{_ONE_FORM}, but it is {_kind(document)}.")
+    forms = [form for form in FORMS if form in document]
+    if len(forms) != 1:
+        found = " and ".join(f"'{form}'" for form in forms) or "none of them"
+        raise BadRequest(f"{_ONE_FORM}, but it has {found}.")
+    params = document.get("params")
+    if params is not None and not isinstance(params, dict):
+        raise BadRequest(f"'params' must be an object of names and values, not {_kind(params)}.")
+    return Envelope(forms[0], document[forms[0]], params, frozenset(document))
+
+
+def _parse(body: bytes) -> Any:
+    try:
+        document = msgspec.json.decode(body)
+    except msgspec.DecodeError as error:
+        raise BadRequest(f"The request body can't be read as JSON: {error}.") from None
+    except UnicodeDecodeError:
+        raise BadRequest("The request body can't be read as JSON: it is not UTF-8.") from None
+    except RecursionError:
+        raise _too_deep() from None
+    # Counting brackets is far quicker than following them; few requests get past it.
+    if body.count(b"[") + body.count(b"{") > MAX_DEPTH and _depth(document) > MAX_DEPTH:
+        raise _too_deep()
+    return document
+
+
+def _depth(document: Any) -> int:
+    depth, level = 0, [document]
+    while level:
+        depth += 1
+        inner: list[Any] = []
+        for each in level:
+            if isinstance(each, dict):
+                inner += each.values()
+            elif isinstance(each, list):
+                inner += each
+        level = [each for each in inner if isinstance(each, dict | list)]
+        if depth > MAX_DEPTH:
+            break
+    return depth
+
+
+def _too_deep() -> BadRequest:
+    return BadRequest(f"The request body nests arrays and objects deeper than {MAX_DEPTH}.")
+
+
+def _kind(value: Any) -> str:
+    if value is None:
+        return "null"
+    names = {dict: "an object", list: "an array", str: "a string", bool: "a boolean"}
+    return names.get(type(value), "a number")

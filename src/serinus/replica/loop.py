@@ -1,0 +1,246 @@
+"""The one loop of a replica: read all that has queued, answer one batch, write, again.
+
+One thread does both the sockets and the model. No timer and no waiting for more requests: an idle
+replica answers at once, a busy one takes what has come meanwhile. It must never wait for a peer.
+"""
+
+import logging
+import os
+import selectors
+import socket
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from serinus.replica.connection import Connection
+from serinus.replica.protocol import Frame, FrameError, Hello, Kind, encode, encode_hello
+from serinus.replica.scorer import Request
+
+__all__ = ["Answerer", "Loop"]
+
+_log = logging.getLogger(__name__)
+_BUFFER = 256 * 1024
+#: A drain is over when nothing has come for this long.
+_SILENCE_S = 0.2
+
+
+class Answerer(Protocol):
+    """What the loop asks for answers; `Scorer` in life."""
+
+    def answer(self, requests: Sequence[Request]) -> list[Frame]:
+        """One RESPONSE for each request, in the same order."""
+        ...
+
+
+class Loop:
+    """Serves peers of one listening socket until it is told to drain."""
+
+    def __init__(
+        self,
+        listener: socket.socket,
+        answerer: Answerer,
+        hello: Hello,
+        *,
+        max_batch: int,
+        drain_s: float,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        listener.setblocking(False)
+        self._listener = listener
+        self._answerer = answerer
+        self._hello = encode_hello(hello)
+        self._max_batch = max(max_batch, 1)
+        self._drain_s = drain_s
+        self._clock = clock
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(listener, selectors.EVENT_READ)
+        self._wake_read, self._wake_write = os.pipe()
+        os.set_blocking(self._wake_read, False)
+        os.set_blocking(self._wake_write, False)
+        self._selector.register(self._wake_read, selectors.EVENT_READ)
+        self._peers: set[Connection] = set()
+        self._queue: deque[tuple[Connection, Request]] = deque()
+        self._buffer = memoryview(bytearray(_BUFFER))
+        self._draining_since: float | None = None
+        self._drain_wanted = False
+        self._on_drain: Callable[[], None] = lambda: None
+
+    def drain(self) -> None:
+        """End in good order. May be called from any thread and from a signal handler."""
+        self._drain_wanted = True
+        try:
+            os.write(self._wake_write, b"\0")
+        except OSError:
+            return  # full of earlier calls, so it wakes all the same; or closed, so it has ended
+
+    def run(self, on_drain: Callable[[], None] = lambda: None) -> None:
+        """Serve; returns when drained. ``on_drain`` is called once, when the drain begins."""
+        self._on_drain = on_drain
+        heard = self._clock()
+        try:
+            while True:
+                if self._drain_wanted and self._draining_since is None:
+                    self._begin_drain()
+                    heard = self._clock()
+                came = self._select()
+                if self._queue:
+                    self._answer_some()
+                    came = True
+                if self._draining_since is None:
+                    continue
+                now = self._clock()
+                heard = now if came else heard
+                if self._drained(now, heard):
+                    return
+        finally:
+            for peer in tuple(self._peers):
+                self._drop(peer)
+            self._selector.close()
+            self._listener.close()
+            os.close(self._wake_read)
+            os.close(self._wake_write)
+
+    def _drained(self, now: float, heard: float) -> bool:
+        assert self._draining_since is not None  # noqa: S101 - for the type checker
+        if now - self._draining_since > self._drain_s:
+            _log.warning("action=drain_cut_short waiting=%d", len(self._queue))
+            return True
+        unsent = any(peer.unsent for peer in self._peers)
+        return not self._queue and not unsent and now - heard >= _SILENCE_S
+
+    def _select(self) -> bool:
+        """Read and write what can be; True when something came from a peer."""
+        if self._queue:
+            timeout: float | None = 0.0
+        else:
+            timeout = None if self._draining_since is None else _SILENCE_S / 4
+        came = False
+        for key, events in self._selector.select(timeout):
+            peer = key.data
+            if peer is not None:
+                if events & selectors.EVENT_READ:
+                    came = True
+                    self._receive(peer)
+                if events & selectors.EVENT_WRITE and not peer.closed:
+                    self._flush(peer)
+            elif key.fileobj is self._listener:
+                self._accept()
+            else:
+                os.read(self._wake_read, 4096)
+        return came
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                sock, _ = self._listener.accept()
+            except (BlockingIOError, InterruptedError, ConnectionError):
+                return
+            except OSError as error:  # out of file descriptors: those that are here go on
+                _log.warning("action=accept_failed error=%s", error)
+                return
+            peer = Connection(sock)
+            self._peers.add(peer)
+            self._selector.register(sock, selectors.EVENT_READ, peer)
+            self._send(peer, self._hello)
+
+    def _receive(self, peer: Connection) -> None:
+        try:
+            frames = peer.receive(self._buffer)
+        except (OSError, FrameError) as error:
+            _log.debug("action=peer_gone reason=%s", error)
+            self._drop(peer)
+            return
+        now = self._clock()
+        pongs = []
+        for frame in frames:
+            if frame.kind is Kind.REQUEST:
+                self._queue.append((peer, Request(frame, now)))
+            elif frame.kind is Kind.PING:
+                pongs.append(encode(Frame(Kind.PONG, frame.id)))
+            else:
+                _log.warning("action=peer_dropped reason=a peer sent %s", frame.kind.name)
+                self._drop(peer)
+                return
+        if pongs:
+            self._send(peer, b"".join(pongs))
+
+    def _answer_some(self) -> None:
+        batch: list[tuple[Connection, Request]] = []
+        queue, most = self._queue, self._max_batch
+        while queue and len(batch) < most:
+            entry = queue.popleft()
+            if not entry[0].closed:  # nobody waits for what a vanished peer asked
+                batch.append(entry)
+        if not batch:
+            return
+        answers = self._answerer.answer([request for _, request in batch])
+        outgoing: dict[Connection, list[bytes]] = {}
+        for (peer, _), answer in zip(batch, answers, strict=True):
+            outgoing.setdefault(peer, []).append(_encoded(answer))
+        for peer, parts in outgoing.items():
+            self._send(peer, parts[0] if len(parts) == 1 else b"".join(parts))
+
+    def _begin_drain(self) -> None:
+        self._draining_since = self._clock()
+        self._on_drain()
+        self._selector.unregister(self._listener)
+        self._accept()  # those who had connected already are told too
+        self._listener.close()
+        notice = encode(Frame(Kind.DRAINING))
+        for peer in tuple(self._peers):
+            self._send(peer, notice)
+
+    def _send(self, peer: Connection, data: bytes) -> None:
+        if peer.closed:
+            return
+        try:
+            peer.send(data)
+        except OSError as error:
+            _log.debug("action=peer_gone reason=%s", error)
+            self._drop(peer)
+            return
+        if peer.unsent:
+            self._watch(peer)
+
+    def _flush(self, peer: Connection) -> None:
+        try:
+            peer.flush()
+        except OSError as error:
+            _log.debug("action=peer_gone reason=%s", error)
+            self._drop(peer)
+            return
+        self._watch(peer)
+
+    def _watch(self, peer: Connection) -> None:
+        events = selectors.EVENT_WRITE if peer.unsent else 0
+        if not peer.full:
+            events |= selectors.EVENT_READ
+        self._selector.modify(peer.sock, events, peer)
+
+    def _drop(self, peer: Connection) -> None:
+        if peer.closed:
+            return
+        self._peers.discard(peer)
+        self._selector.unregister(peer.sock)
+        peer.close()
+
+
+def _encoded(answer: Frame) -> bytes:
+    try:
+        return encode(answer)
+    except FrameError as error:
+        content = (
+            b'{"error_code":"INTERNAL_ERROR","message":"The answer is too large to send: %s."}'
+        )
+        return encode(
+            Frame(
+                Kind.RESPONSE,
+                answer.id,
+                content % str(error).encode(),
+                format=answer.format,
+                status=500,
+                aux=answer.aux,
+                batch=answer.batch,
+            )
+        )

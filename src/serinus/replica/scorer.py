@@ -1,0 +1,177 @@
+"""Answers a handful of requests at once: read, group, predict, cut apart.
+
+One request's mistake must never cost another its answer, and nothing that a model does short of
+ending the process may get past this.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any
+
+import msgspec
+
+from serinus.errors import BadRequest, DeadlineExceeded, InternalError, SerinusError
+from serinus.replica.answer import Uncuttable, body, count_rows, cut, error_body
+from serinus.replica.model import Model
+from serinus.replica.protocol import Format, Frame, Kind
+from serinus.replica.unit import Unit
+
+__all__ = ["Request", "Scorer"]
+
+_log = logging.getLogger(__name__)
+_U32 = 0xFFFFFFFF
+
+
+class Request(msgspec.Struct, gc=False):
+    """A REQUEST frame and when it came, on the scorer's clock."""
+
+    frame: Frame
+    received: float
+
+
+class _Wrong(Exception):
+    """Not an answer: the rows are not those that were asked for."""
+
+
+class Scorer:
+    """Turns requests into RESPONSE frames with one model."""
+
+    def __init__(
+        self,
+        model: Model,
+        *,
+        batched: bool,
+        by_row: bool = True,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        """``by_row``: the model answers one prediction per row, so another count is a fault."""
+        self._model = model
+        self._batched = batched
+        self._by_row = by_row
+        self._clock = clock
+        self._batch = 0
+
+    def answer(self, requests: Sequence[Request]) -> list[Frame]:
+        """One RESPONSE for each request, in the same order."""
+        answers: list[Frame | None] = [None] * len(requests)
+        groups: dict[Hashable, list[tuple[int, Unit]]] = {}
+        began = self._clock()
+        for at, request in enumerate(requests):
+            frame = request.frame
+            if frame.aux and (began - request.received) * 1000 > frame.aux:
+                answers[at] = self._failure(frame.id, _late(frame))
+                continue
+            try:
+                unit = self._model.intake.parse(frame.body, frame.format)
+            except SerinusError as error:
+                answers[at] = self._failure(frame.id, error)
+            except Exception as error:  # noqa: BLE001 - a fault in reading must not end the process
+                _log.exception("action=read_failed")
+                answers[at] = self._failure(frame.id, InternalError(_words(error)))
+            else:
+                # A unit without a key shares with nobody: its own place is its key.
+                key = unit.key if self._batched and unit.key is not None else (None, at)
+                groups.setdefault(key, []).append((at, unit))
+        for group in groups.values():
+            ids = [requests[at].frame.id for at, _ in group]
+            found = self._group(ids, [unit for _, unit in group])
+            for (at, _), frame in zip(group, found, strict=True):
+                answers[at] = frame
+        return [answer for answer in answers if answer is not None]
+
+    def _group(self, ids: Sequence[int], units: list[Unit]) -> list[Frame]:
+        if len(units) > 1:
+            try:
+                return self._together(ids, units)
+            except BaseException as error:  # noqa: BLE001 - SystemExit too: it is the model's
+                # One of them spoilt it, or the batch itself did: each is asked again alone.
+                _log.info("action=batch_split requests=%d error=%r", len(units), error)
+        return [self._alone(id_, unit) for id_, unit in zip(ids, units, strict=True)]
+
+    def _together(self, ids: Sequence[int], units: list[Unit]) -> list[Frame]:
+        output, took = self._predict(units)
+        counts = [unit.rows or 0 for unit in units]
+        self._check_rows(output, sum(counts), strictly=True)
+        batch = self._batch
+        return [
+            Frame(Kind.RESPONSE, id_, each, b"", Format.JSON, 200, took, batch)
+            for id_, each in zip(ids, cut(output, counts), strict=True)
+        ]
+
+    def _alone(self, id_: int, unit: Unit) -> Frame:
+        took = 0
+        began = self._clock()
+        try:
+            output, took = self._predict([unit])
+            self._check_rows(output, unit.rows, strictly=False)
+            return Frame(Kind.RESPONSE, id_, body(output), b"", Format.JSON, 200, took, self._batch)
+        except SerinusError as error:
+            return self._failure(id_, error, took)
+        except _Wrong as error:
+            return self._failure(id_, InternalError(f"{error}."), took)
+        except Exception as error:  # noqa: BLE001 - a model may raise anything
+            _log.exception("action=predict_failed")
+            took = self._micros(began)
+            return self._failure(
+                id_,
+                BadRequest(
+                    f"Encountered an unexpected error while evaluating the model: {_words(error)}"
+                ),
+                took,
+            )
+        except BaseException as error:  # noqa: BLE001 - sys.exit must not end the process
+            _log.exception("action=predict_exited")
+            return self._failure(
+                id_,
+                InternalError(f"The model tried to end its process ({_words(error)})."),
+                self._micros(began),
+            )
+
+    def _predict(self, units: list[Unit]) -> tuple[Any, int]:
+        data = self._model.intake.join(units)
+        self._batch = (self._batch + 1) & _U32
+        began = self._clock()
+        output = self._model.predict(data, units[0].params)
+        return output, self._micros(began)
+
+    def _check_rows(self, output: Any, rows: int | None, *, strictly: bool) -> None:
+        if not (self._by_row or strictly) or rows is None:
+            return
+        found = count_rows(output)
+        if found is None and strictly:
+            raise Uncuttable
+        if found is not None and found != rows and not isinstance(output, dict):
+            raise _Wrong(
+                f"The model returned {_many(found, 'prediction')} for {_many(rows, 'row')}"
+            )
+
+    def _micros(self, began: float) -> int:
+        return min(int((self._clock() - began) * 1e6), _U32)
+
+    def _failure(self, id_: int, error: SerinusError, took: int = 0) -> Frame:
+        return Frame(
+            Kind.RESPONSE,
+            id_,
+            error_body(error),
+            b"",
+            Format.JSON,
+            error.status,
+            took,
+            self._batch,
+        )
+
+
+def _late(frame: Frame) -> DeadlineExceeded:
+    return DeadlineExceeded(
+        f"The request waited longer for the model than the {frame.aux} ms that it had left."
+    )
+
+
+def _words(error: BaseException) -> str:
+    text = str(error)
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _many(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"

@@ -1,0 +1,44 @@
+"""What a request's input is once it is read: one unit of work, and how an intake makes it."""
+
+from collections.abc import Hashable, Sequence
+from random import Random
+from typing import Any, Protocol
+
+import msgspec
+
+from serinus.replica.protocol import Format
+
+__all__ = ["Intake", "Unit"]
+
+
+class Unit(msgspec.Struct, gc=False):
+    """One request's rows, checked. It is answered whole or refused whole."""
+
+    #: What the intake that made it understands.
+    data: Any
+    #: How many rows it has; None when the input has no rows to count.
+    rows: int | None
+    #: Units with equal keys may share a batch; None: this one goes alone.
+    key: Hashable | None
+    params: dict[str, Any] | None = None
+    #: Columns that the model doesn't know and that were dropped.
+    extra: int = 0
+
+
+class Intake(Protocol):
+    """Turns request bodies into model input."""
+
+    def parse(self, body: bytes, format_: Format) -> Unit:
+        """Read one body; raises BadRequest or UnsupportedMediaType, which say what is wrong."""
+        ...
+
+    def join(self, units: Sequence[Unit]) -> Any:
+        """The model's input for units of one key, in their order."""
+        ...
+
+    def widen(self, example: Unit, count: int, random: Random) -> list[Unit]:
+        """``count`` one-row units of one key: the example's rows and perturbed ones.
+
+        Empty when the example can't be cut into rows.
+        """
+        ...
