@@ -67,8 +67,14 @@ class Client:
         token: str | None = None,
         timeout: float = 65.0,
         transport: httpx.BaseTransport | None = None,
+        patience_s: float = 15.0,
     ) -> None:
-        """``timeout`` is in seconds per call, a little over the server's default deadline."""
+        """``timeout`` is in seconds per call, a little over the server's default deadline.
+
+        A control call that meets a controller which is just starting again is repeated for
+        ``patience_s`` seconds; a query never is.
+        """
+        self._patience_s = patience_s
         self.url = url.rstrip("/")
         headers = {"authorization": f"Bearer {token}"} if token else {}
         try:
@@ -127,7 +133,7 @@ class Client:
 
     def delete(self, name: str) -> None:
         """Take the endpoint away."""
-        self._send("DELETE", _path(name))
+        self._json("DELETE", _path(name))
 
     def logs(self, name: str, served: str) -> str:
         """What the replicas of a served entity wrote."""
@@ -180,10 +186,21 @@ class Client:
         return _decoded(answer), answer.headers
 
     def _json(self, method: str, path: str, body: Json | None = None) -> Json:
-        answer = _decoded(self._send(method, path, body))
+        answer = _decoded(self._patiently(method, path, body))
         if not isinstance(answer, dict):
             raise errors.InternalError(f"{method} {path} was not answered with a JSON object")
         return answer
+
+    def _patiently(self, method: str, path: str, body: Json | None) -> httpx.Response:
+        end = time.monotonic() + self._patience_s
+        while True:
+            try:
+                return self._send(method, path, body)
+            except errors.TemporarilyUnavailable as error:
+                pause = min(error.retry_after or 1, 2)
+                if time.monotonic() + pause > end:
+                    raise
+                time.sleep(pause)
 
     def _send(
         self, method: str, path: str, body: Mapping[str, object] | bytes | None = None

@@ -117,7 +117,7 @@ class Settings:
     home: Path = _setting(  # noqa: RUF009 - a frozen row of the table
         _HOME, _path, "directory of the server's state"
     )
-    store: str = _setting("", _text, "URL of the metadata database; default: SQLite in the home")
+    store: str = _setting("", _text, "URL of the metadata database")
     tracking_uri: str | None = _setting(
         None,
         _text,
@@ -125,7 +125,7 @@ class Settings:
         "MLFLOW_TRACKING_URI",
     )
     model: str | None = _setting(None, _text, "URI or path of a model to serve at once")
-    name: str | None = _setting(None, _text, "endpoint name for that model; default: the model's")
+    name: str | None = _setting(None, _text, "endpoint name for that model")
     deadline: float = _setting(60.0, parse_duration, "time after which a request is answered 504")
     queue_limit: int = _setting(
         1024, _whole(1), "requests in flight to one served entity, per gateway, before 429"

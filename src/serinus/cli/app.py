@@ -1,0 +1,141 @@
+"""The command tree. Only names, options and help; what takes long to import loads when it runs."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from serinus import __version__
+from serinus.cli.connection import DEFAULT_SERVER, ServerOption, TokenOption
+from serinus.cli.endpoints import endpoints
+from serinus.cli.output import Exit, Output, OutputOption, fail
+from serinus.cli.query import query
+from serinus.settings import Settings, SettingsError, load_settings
+
+__all__ = ["app"]
+
+_SERVE = "Serve"
+_USE = "Use"
+_CARE = "Look after"
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    help="Serve MLflow models over HTTP and let every new version earn its traffic.",
+)
+PortOption = Annotated[
+    int | None,
+    typer.Option(min=0, max=65535, help="port; 0 takes a free one (default: 8080)"),
+]
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option(envvar="SERINUS_CONFIG", help="settings file (default: serinus.toml if there)"),
+]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"serinus {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="show the version")
+    ] = False,
+) -> None:
+    """The options that stand before a command."""
+
+
+@app.command(rich_help_panel=_SERVE)
+def serve(
+    model: Annotated[
+        str | None,
+        typer.Option(help="serve this model at once: models:/name/2, models:/name@alias or a path"),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(help="endpoint name for --model (default: the model's)")
+    ] = None,
+    host: Annotated[
+        str | None, typer.Option(help="address to listen on (default: 127.0.0.1)")
+    ] = None,
+    port: PortOption = None,
+    gateways: Annotated[
+        int | None, typer.Option(min=1, help="gateway processes (default: 1)")
+    ] = None,
+    home: Annotated[
+        Path | None, typer.Option(help="directory of the state (default: .serinus)")
+    ] = None,
+    config: ConfigOption = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Run the server. Every setting also has an environment variable and a key in the file."""
+    settings = _settings(
+        config,
+        model=model,
+        name=name,
+        host=host,
+        port=port,
+        gateways=gateways,
+        home=home,
+        log_format="json" if output is Output.JSON else None,
+    )
+    # The server's imports cost more than any other command's whole run.
+    from serinus.server.supervisor import serve as run  # noqa: PLC0415
+
+    raise typer.Exit(run(settings))
+
+
+@app.command(rich_help_panel=_SERVE)
+def demo(
+    once: Annotated[bool, typer.Option("--once", help="end after the requests, also here")] = False,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="port; 0 takes a free one")] = 0,
+    home: Annotated[Path, typer.Option(help="directory of the demo's models and server")] = Path(
+        ".serinus/demo"
+    ),
+    requests: Annotated[int, typer.Option(min=1000, help="requests to send")] = 2000,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Two versions of a real model behind one endpoint, split 90/10, with real flights."""
+    # pandas, scikit-learn and mlflow, which come with the extra `serinus[demo]`.
+    try:
+        from serinus.cli.demo.story import tell  # noqa: PLC0415
+    except ImportError as error:
+        fail(f"{error}; the demo needs its extra: pip install 'serinus[demo]'", Exit.USAGE)
+    raise typer.Exit(tell(home=home, port=port, requests=requests, once=once, output=output))
+
+
+app.add_typer(endpoints, name="endpoints", rich_help_panel=_USE)
+app.command(rich_help_panel=_USE)(query)
+
+
+@app.command(rich_help_panel=_CARE)
+def doctor(
+    server: ServerOption = DEFAULT_SERVER,
+    token: TokenOption = None,
+    home: Annotated[
+        Path | None, typer.Option(help="directory of the state (default: .serinus)")
+    ] = None,
+    config: ConfigOption = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Check this machine and the server, and say how to mend what is wrong."""
+    settings = _settings(config, home=home)
+    # psutil, sqlite and httpx are needed here alone.
+    from serinus.cli.doctor import examine  # noqa: PLC0415
+
+    raise typer.Exit(examine(settings, server, token, output))
+
+
+def _settings(config: Path | None, **overrides: object) -> Settings:
+    """The settings in force; a mistake in them is a usage error."""
+    if config is None and Path("serinus.toml").is_file():
+        config = Path("serinus.toml")
+    try:
+        return load_settings(config, os.environ, overrides)
+    except SettingsError as error:
+        fail(str(error), Exit.USAGE)

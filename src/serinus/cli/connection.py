@@ -1,0 +1,54 @@
+"""The server that a command talks to, and what its errors mean for the exit code."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from serinus.cli.output import Exit, fail
+from serinus.errors import SerinusError
+
+if TYPE_CHECKING:
+    from serinus.client import Client
+
+__all__ = ["DEFAULT_SERVER", "ServerOption", "TokenOption", "connected"]
+
+DEFAULT_SERVER = "http://127.0.0.1:8080"
+
+ServerOption = Annotated[
+    str, typer.Option("--server", envvar="SERINUS_SERVER", help="URL of the server")
+]
+TokenOption = Annotated[
+    str | None,
+    typer.Option(
+        "--token",
+        envvar="SERINUS_TOKEN",
+        help="bearer token, if it asks for one",
+        show_default=False,
+    ),
+]
+
+
+@contextmanager
+def connected(server: str, token: str | None) -> "Iterator[Client]":
+    """A client of that server. Its errors become one sentence and an exit code."""
+    # httpx costs half the start-up time of `serinus --help`: loaded only where a server is called.
+    from serinus.client import (  # noqa: PLC0415
+        Client,
+        ServerUnreachable,
+        UpdateFailed,
+        UpdateUnfinished,
+    )
+
+    try:
+        with Client(server, token) as client:
+            yield client
+    except ServerUnreachable as error:
+        fail(str(error), Exit.UNREACHABLE)
+    except UpdateUnfinished as error:
+        fail(str(error), Exit.UNDECIDED)
+    except UpdateFailed as error:
+        fail(str(error), Exit.FINDING)
+    except SerinusError as error:
+        fail(f"{error.message} ({error.code})", Exit.FINDING)

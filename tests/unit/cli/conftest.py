@@ -1,0 +1,121 @@
+"""A stand-in server: the REST shapes of endpoints in memory, enough to drive the commands."""
+
+import json
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+Json = dict[str, Any]
+
+
+@dataclass
+class StandIn:
+    """Its endpoints, and what it was asked."""
+
+    url: str = ""
+    endpoints: dict[str, Json] = field(default_factory=dict)
+    #: (method, path, body) of every request.
+    asked: list[tuple[str, str, Any]] = field(default_factory=list)
+    #: GETs of one endpoint that still answer IN_PROGRESS; negative: for ever.
+    polls: int = 0
+    fails: str = ""
+
+    def apply(self, name: str, config: Json) -> Json:
+        """Take a config as pending."""
+        self.endpoints[name] = {
+            **self.endpoints.get(name, {"name": name}),
+            "state": {"ready": "NOT_READY", "config_update": "IN_PROGRESS"},
+            "pending_config": {"config_version": 1, **_with_state(config, "CREATING", "Building")},
+        }
+        return self.endpoints[name]
+
+    def look(self, name: str) -> Json:
+        """One GET: perhaps the update is over now."""
+        endpoint = self.endpoints[name]
+        if self.polls == 0 and "pending_config" in endpoint:
+            pending = endpoint["pending_config"]
+            if self.fails:
+                endpoint["pending_config"] = _with_state(pending, "FAILED", self.fails)
+                endpoint["state"] = {"ready": "NOT_READY", "config_update": "UPDATE_FAILED"}
+            else:
+                endpoint["config"] = _with_state(endpoint.pop("pending_config"), "READY", "")
+                endpoint["state"] = {"ready": "READY", "config_update": "NOT_UPDATING"}
+        self.polls -= 1 if self.polls > 0 else 0
+        return endpoint
+
+
+def _with_state(config: Json, deployment: str, message: str) -> Json:
+    state = {"deployment": f"DEPLOYMENT_{deployment}", "deployment_state_message": message}
+    entities = [{**each, "state": state} for each in config["served_entities"]]
+    return {**config, "served_entities": entities}
+
+
+def _answer(server: StandIn, method: str, path: str, body: Any) -> tuple[int, Any]:
+    parts = path.strip("/").split("/")
+    if path == "/health":
+        return 200, {}
+    if parts[0] == "serving-endpoints":
+        return 200, {"predictions": [[0.25, 0.75], [0.5, 0.5]]}
+    name = parts[3] if len(parts) > 3 else ""
+    if name and name not in server.endpoints:
+        message = f"Endpoint with name '{name}' does not exist."
+        return 404, {"error_code": "RESOURCE_DOES_NOT_EXIST", "message": message}
+    if method == "POST":
+        return 200, server.apply(body["name"], body["config"])
+    if method == "PUT":
+        return 200, server.apply(name, body)
+    if method == "DELETE":
+        del server.endpoints[name]
+        return 200, {}
+    return 200, server.look(name) if name else {"endpoints": list(server.endpoints.values())}
+
+
+@pytest.fixture
+def stand_in(monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
+    """The stand-in, listening; commands find it through SERINUS_SERVER."""
+    server = StandIn()
+
+    class Handler(BaseHTTPRequestHandler):
+        def _do(self) -> None:
+            length = int(self.headers.get("content-length") or 0)
+            body = json.loads(self.rfile.read(length)) if length else None
+            server.asked.append((self.command, self.path, body))
+            status, document = _answer(server, self.command, self.path, body)
+            content = json.dumps(document).encode()
+            self.send_response(status)
+            self.send_header("content-type", "application/json")
+            self.send_header("content-length", str(len(content)))
+            self.send_header("served-model-name", "m-2")
+            self.send_header("x-request-id", "r-1")
+            self.end_headers()
+            self.wfile.write(content)
+
+        do_GET = do_POST = do_PUT = do_DELETE = _do  # noqa: N815 - the names its parent looks for
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its parent's name
+            """Stay silent."""
+
+    listener = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.url = f"http://127.0.0.1:{listener.server_port}"
+    monkeypatch.setenv("SERINUS_SERVER", server.url)
+    thread = threading.Thread(target=listener.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield server
+    listener.shutdown()
+    thread.join()
+    listener.server_close()
+
+
+@pytest.fixture
+def runner(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> CliRunner:
+    """Runs commands in an empty directory on a terminal of known width."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv("NO_COLOR", "1")
+    return CliRunner()
