@@ -72,7 +72,7 @@ class InvalidState(SerinusError):
 class PayloadTooLarge(SerinusError):
     """The request body is larger than the limit."""
 
-    # Clients turn an unknown code on 413 into a 500 that they retry for minutes; this code stops them.
+    # Clients turn an unknown code on 413 into a 500 that they retry for minutes; not this one.
     code = "INVALID_PARAMETER_VALUE"
     status = 413
 

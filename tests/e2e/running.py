@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,6 +17,8 @@ import psutil
 
 SERINUS = Path(sys.executable).with_name("serinus")
 _T = TypeVar("_T")
+#: Served name → (model path or URI, percent of the traffic).
+Served = Mapping[str, tuple[Path | str, int]]
 
 
 def free_port() -> int:
@@ -26,7 +28,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def eventually(condition: Callable[[], _T], *, within_s: float = 60.0, what: str = "") -> _T:
+def eventually(condition: Callable[[], _T | None], *, within_s: float = 60.0, what: str = "") -> _T:
     """The first true value of ``condition``; fails after ``within_s``."""
     give_up_at = time.monotonic() + within_s
     while True:
@@ -103,13 +105,13 @@ class Running:
 
     # --- the control API
 
-    def create(self, name: str, served: dict[str, tuple[Path | str, int]], **extra: Any) -> None:
+    def create(self, name: str, served: Served, **extra: Any) -> None:
         """``{served name: (model path or URI, percent)}``; waits until it serves."""
         body = {"name": name, "config": _config(served, **extra)}
         self._wish(self.http.post("/api/2.0/serving-endpoints", json=body))
         self.wait(name)
 
-    def update(self, name: str, served: dict[str, tuple[Path | str, int]], **extra: Any) -> None:
+    def update(self, name: str, served: Served, **extra: Any) -> None:
         """Replace the config and return at once."""
         path = f"/api/2.0/serving-endpoints/{name}/config"
         self._wish(self.http.put(path, json=_config(served, **extra)))
@@ -157,7 +159,7 @@ class Running:
             self.http.close()
 
 
-def _config(served: dict[str, tuple[Path | str, int]], **extra: Any) -> dict[str, Any]:
+def _config(served: Served, **extra: Any) -> dict[str, Any]:
     return {
         "served_entities": [
             {"name": name, "entity_name": str(uri), **extra} for name, (uri, _) in served.items()

@@ -1,5 +1,7 @@
 """The choice between served entities: exact to the basis point, for any weights."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,9 +14,7 @@ from serinus.traffic import EndpointRoutes, ReplicaAddress, RouteTable, ServedRo
 def _weights(draw: st.DrawFn) -> dict[str, int]:
     cuts = sorted(draw(st.lists(st.integers(0, WHOLE), max_size=6)))
     edges = [0, *cuts, WHOLE]
-    return {
-        f"v{n}": high - low for n, (low, high) in enumerate(zip(edges, edges[1:], strict=False))
-    }
+    return {f"v{n}": high - low for n, (low, high) in enumerate(pairwise(edges))}
 
 
 @given(_weights())

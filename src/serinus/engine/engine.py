@@ -1,7 +1,7 @@
 """The Engine protocol: place, start, stop and list replicas, and nothing else.
 
-Every engine passes the same conformance suite (``tests/integration/engine_conformance.py``). An engine
-has no notion of weight, endpoint or rollout; the gateway dials replicas itself.
+Every engine passes the same conformance suite (``tests/integration/engine_conformance.py``). An
+engine has no notion of weight, endpoint or rollout; the gateway dials replicas itself.
 """
 
 from collections.abc import Callable

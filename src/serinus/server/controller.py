@@ -7,13 +7,12 @@ import threading
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
 import structlog
-import uvicorn
 from uv import find_uv_bin
 
-from serinus.api.app import create_app
 from serinus.controller.bootstrap import endpoint_name, want_model
 from serinus.controller.executor import Executor
 from serinus.controller.links import GatewayLinks
@@ -40,6 +39,9 @@ from serinus.server.identity import WORKSPACE_ID
 from serinus.server.layout import Layout
 from serinus.settings import Settings
 from serinus.store.repository import Store, StoreError
+
+if TYPE_CHECKING:
+    import uvicorn
 
 __all__ = ["main"]
 
@@ -129,6 +131,22 @@ class _Controller:
         self._prober.start()
         turning = threading.Thread(target=self._loop.run, name="control-loop", daemon=True)
         turning.start()
+        # The loop works on while the API's libraries load: a first answer comes a second sooner.
+        server = self._api()
+        say_ready(inheritance)
+        server.run()
+        self._loop.stop()
+        self._prober.stop()
+        turning.join(timeout=5)
+        self._links.close()
+        self._executor.close()
+        self.store.close()
+
+    def _api(self) -> "uvicorn.Server":
+        import uvicorn  # noqa: PLC0415 - see `run`
+
+        from serinus.api.app import create_app  # noqa: PLC0415
+
         app = create_app(
             self.store,
             wake=self._wake,
@@ -138,7 +156,7 @@ class _Controller:
             workspace_id=WORKSPACE_ID,
         )
         self._layout.controller_socket.unlink(missing_ok=True)
-        server = uvicorn.Server(
+        return uvicorn.Server(
             uvicorn.Config(
                 app,
                 uds=str(self._layout.controller_socket),
@@ -151,14 +169,6 @@ class _Controller:
                 timeout_graceful_shutdown=5,
             )
         )
-        say_ready(inheritance)
-        server.run()
-        self._loop.stop()
-        self._prober.stop()
-        turning.join(timeout=5)
-        self._links.close()
-        self._executor.close()
-        self.store.close()
 
 
 def _policy(settings: Settings, epoch: int) -> Policy:

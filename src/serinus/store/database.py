@@ -16,7 +16,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from serinus.store import tables
 from serinus.store.failures import StoreBusy, StoreError
-from serinus.store.schema import migrate
+from serinus.store.versions import bring_up_to_date
 
 __all__ = ["BUSY_TIMEOUT_S", "Database"]
 
@@ -47,7 +47,7 @@ class Database:
             with database._translated(), database._begin(write=True) as connection:
                 if connection.dialect.name == "postgresql":
                     connection.execute(text(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})"))
-                migrate(connection)
+                bring_up_to_date(connection)
         except BaseException:
             database.close()
             raise

@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import create_engine, event, inspect, text
+from sqlalchemy import create_engine, event, inspect, select, text
 
 from serinus.store.repository import Store, StoreError
 from serinus.store.schema import head, migrate, revision
 from serinus.store.tables import metadata
+from serinus.store.versions import REVISION, bring_up_to_date
 
 
 @pytest.fixture
@@ -30,6 +31,25 @@ def test_migrations_make_exactly_the_tables(engine):
         assert made == {"uq_endpoints_live_name"}
         for table in ("control", "routing"):
             assert inspect(connection).get_check_constraints(table)
+
+
+def test_the_short_way_for_a_new_store_leads_where_the_migrations_lead(engine):
+    assert head() == REVISION
+    with engine.begin() as connection:
+        bring_up_to_date(connection)
+        assert revision(connection) == REVISION
+        short = {
+            name: connection.execute(select(metadata.tables[name])).all()
+            for name in metadata.tables
+        }
+        bring_up_to_date(connection)  # nothing to do
+        migrate(connection, "base")
+        migrate(connection)
+        long = {
+            name: connection.execute(select(metadata.tables[name])).all()
+            for name in metadata.tables
+        }
+    assert short == long
 
 
 def test_migrations_go_down_and_up_again(engine):
