@@ -79,6 +79,18 @@ def test_a_killed_replica_costs_nothing_while_it_has_a_sibling(server: Running) 
     assert (tally.broken, dict(tally.refused), tally.misattributed) == ([], {}, [])
 
 
+def test_a_gateway_that_hangs_loses_its_lease_and_holds_up_no_update(server: Running) -> None:
+    hung, other = server.children("server.gateway")
+    hung.suspend()
+    server.update(
+        "e", {"v-1": (saved("version-1"), 40), "v-2": (saved("version-2"), 60)}, replicas=2
+    )
+    server.wait("e")  # not before the hung gateway, which has not acknowledged, is dead
+    assert not hung.is_running() or hung.status() == psutil.STATUS_ZOMBIE
+    assert other.is_running()
+    eventually(lambda: len(server.children("server.gateway")) == 2, what="its replacement")
+
+
 def test_gateways_restart_from_disk_while_the_controller_is_away(server: Running) -> None:
     [controller] = server.children("server.controller")
     controller.suspend()

@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +18,7 @@ import structlog
 
 from serinus.settings import Settings
 
-__all__ = ["CONFIG_FAULT", "Inheritance", "configure_logging", "end_with", "receive", "say_ready"]
+__all__ = ["CONFIG_FAULT", "Inheritance", "configure_logging", "end_with", "receive", "say_alive"]
 
 #: Exit code of a child that can't start with these settings; starting it again would not help.
 CONFIG_FAULT = 78
@@ -31,8 +32,9 @@ class Inheritance:
     settings: Settings
     #: Read end of a pipe that only the supervisor can write to; EOF means the supervisor died.
     lifeline_fd: int
-    #: Write end of a pipe; a child writes its name there once it works.
-    ready_fd: int
+    #: Write end of a pipe; a child writes its name there once it works, and a gateway then goes on
+    #: doing so: one that falls silent is taken for hung and replaced.
+    voice_fd: int
     #: The listening socket (gateways only).
     listen_fd: int = -1
 
@@ -56,10 +58,11 @@ def _path_in(kind: type, value: object) -> object:
     return kind(value)
 
 
-def say_ready(inheritance: Inheritance) -> None:
-    """Tell the supervisor that this process works now."""
-    os.write(inheritance.ready_fd, f"{inheritance.name}\n".encode())
-    os.close(inheritance.ready_fd)
+def say_alive(inheritance: Inheritance) -> None:
+    """Tell the supervisor that this process works. Never blocks."""
+    os.set_blocking(inheritance.voice_fd, False)
+    with suppress(BlockingIOError, BrokenPipeError):
+        os.write(inheritance.voice_fd, f"{inheritance.name}\n".encode())
 
 
 def end_with(lifeline_fd: int) -> None:

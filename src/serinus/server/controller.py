@@ -33,7 +33,7 @@ from serinus.server.child import (
     configure_logging,
     end_with,
     receive,
-    say_ready,
+    say_alive,
 )
 from serinus.server.identity import WORKSPACE_ID
 from serinus.server.layout import Layout
@@ -133,7 +133,7 @@ class _Controller:
         turning.start()
         # The loop works on while the API's libraries load: a first answer comes a second sooner.
         server = self._api()
-        say_ready(inheritance)
+        say_alive(inheritance)
         server.run()
         self._loop.stop()
         self._prober.stop()

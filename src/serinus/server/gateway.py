@@ -14,7 +14,7 @@ from serinus.gateway.app import App, AppConfig
 from serinus.gateway.control import ControlLine
 from serinus.gateway.dataplane import DataPlane
 from serinus.gateway.forward import Forwarder
-from serinus.server.child import Inheritance, configure_logging, end_with, receive, say_ready
+from serinus.server.child import Inheritance, configure_logging, end_with, receive, say_alive
 from serinus.server.identity import WORKSPACE_ID
 from serinus.server.layout import Layout
 
@@ -23,6 +23,7 @@ __all__ = ["main"]
 _log = structlog.get_logger("serinus.gateway")
 #: How long a starting gateway waits for a controller that answers but sends nothing.
 _PATIENCE_S = 2.0
+_VOICE_S = 1.0
 
 
 async def _run(inheritance: Inheritance) -> None:
@@ -64,11 +65,19 @@ async def _run(inheritance: Inheritance) -> None:
             timeout_graceful_shutdown=int(settings.drain) or 1,
         )
     )
-    say_ready(inheritance)
+    voice = asyncio.create_task(_speak(inheritance))
     await server.serve(sockets=[socket.socket(fileno=inheritance.listen_fd)])
+    voice.cancel()
     following.cancel()
     dataplane.close()
     await forwarder.close()
+
+
+async def _speak(inheritance: Inheritance) -> None:
+    """Say that the event loop turns, until cancelled."""
+    while True:
+        say_alive(inheritance)
+        await asyncio.sleep(_VOICE_S)
 
 
 def main() -> None:

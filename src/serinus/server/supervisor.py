@@ -29,6 +29,8 @@ __all__ = ["StartRefused", "Supervisor", "serve"]
 _log = structlog.get_logger("serinus.supervisor")
 _BACKLOG = 2048
 _SETTLED_S = 10.0
+#: A gateway that says nothing for this long is replaced.
+_LEASE_S = 10.0
 _BACKOFF_S = (0.0, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 _PR_SET_CHILD_SUBREAPER = 36
 
@@ -60,6 +62,8 @@ class _Child:
     #: Monotonic time before which it is not started again.
     not_before: float = 0.0
     ready: bool = False
+    #: Monotonic time of its last sign of life.
+    heard_at: float = 0.0
 
 
 class Supervisor:
@@ -78,7 +82,7 @@ class Supervisor:
         self._lock = _take_home(self._layout.lock)
         self._listener = _listen(settings.host, settings.port)
         self._lifeline_read, self._lifeline_write = os.pipe()
-        self._ready_read, self._ready_write = os.pipe()
+        self._voice_read, self._voice_write = os.pipe()
         self._children = [_Child("controller", "serinus.server.controller")]
         self._children += [
             _Child(f"gateway-{number}", "serinus.server.gateway")
@@ -110,21 +114,37 @@ class Supervisor:
                 code = 2  # it said why itself
                 break
             self._start_due()
-            readable, _, _ = select.select([wakeup_read, self._ready_read], [], [], 0.25)
+            readable, _, _ = select.select([wakeup_read, self._voice_read], [], [], 0.25)
             if wakeup_read in readable:
                 with suppress(BlockingIOError):
                     os.read(wakeup_read, 4096)
-            if self._ready_read in readable:
-                self._note_ready(os.read(self._ready_read, 4096).decode())
+            if self._voice_read in readable:
+                self._hear(os.read(self._voice_read, 65536).decode())
+            self._end_silent()
             if not announced and all(child.ready for child in self._children):
                 announced = True
                 _log.info("listening", url=self.url, home=str(self._layout.home), pid=os.getpid())
         self._shut_down()
         return code
 
-    def _note_ready(self, names: str) -> None:
+    def _hear(self, names: str) -> None:
+        now = time.monotonic()
         for child in self._children:
-            child.ready = child.ready or child.name in names.split()
+            if child.name in names.split():
+                child.ready, child.heard_at = True, now
+
+    def _end_silent(self) -> None:
+        """Kill a gateway that gives no sign of life: it may be serving by routes of long ago.
+
+        Only its death lets the controller count a generation as acknowledged without it.
+        """
+        now = time.monotonic()
+        for child in self._children:
+            spoken = child.heard_at > child.started_at
+            if child.pid > 0 and spoken and _speaks(child) and now - child.heard_at > _LEASE_S:
+                _log.error("gateway_silent", name=child.name, pid=child.pid, lease_s=_LEASE_S)
+                os.kill(child.pid, signal.SIGKILL)
+                child.heard_at = 0.0
 
     def _start_due(self) -> None:
         now = time.monotonic()
@@ -133,11 +153,11 @@ class Supervisor:
                 self._start(child, now)
 
     def _start(self, child: _Child, now: float) -> None:
-        listen_fd = self._listener.fileno() if child.name.startswith("gateway") else -1
+        listen_fd = self._listener.fileno() if _speaks(child) else -1
         told = Inheritance(
-            child.name, self.settings, self._lifeline_read, self._ready_write, listen_fd
+            child.name, self.settings, self._lifeline_read, self._voice_write, listen_fd
         )
-        passed = [fd for fd in (self._lifeline_read, self._ready_write, listen_fd) if fd >= 0]
+        passed = [fd for fd in (self._lifeline_read, self._voice_write, listen_fd) if fd >= 0]
         process = subprocess.Popen(
             [sys.executable, "-m", child.module],
             stdin=subprocess.PIPE,
@@ -183,7 +203,7 @@ class Supervisor:
         self._ending = True
         self._signals.clear()
         self._listener.close()
-        gateways = [child for child in self._children if child.name.startswith("gateway")]
+        gateways = [child for child in self._children if _speaks(child)]
         self._end(gateways, self.settings.drain + 1)
         self._end([child for child in self._children if child not in gateways], 10.0)
         os.close(self._lifeline_write)  # replicas end when nothing holds this any more
@@ -215,6 +235,11 @@ class Supervisor:
                         process.kill()
             self._reap()
             time.sleep(0.02)
+
+
+def _speaks(child: _Child) -> bool:
+    """True for gateways: they hold the socket, and they must go on giving signs of life."""
+    return child.name.startswith("gateway")
 
 
 def _refuse_open_door(host: str) -> None:
