@@ -87,7 +87,7 @@ def test_the_sdk_lives_a_whole_life(workspace: WorkspaceClient, server: Running)
         config=EndpointCoreConfigInput(
             name="flight-delay",
             served_entities=[_entity("1"), _entity("2")],
-            traffic_config=_traffic(delay_1=90, delay_2=10),
+            traffic_config=_traffic(delay_1=50, delay_2=50),
         ),
     )
     assert made.state is not None

@@ -23,6 +23,16 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         yield server
 
 
+def _serve(server: Running, percent: dict[int, int]) -> None:
+    """Serve these versions, by number, with these percentages, and nothing else any more."""
+    served = {
+        f"v-{number}": (saved(f"version-{number}"), share) for number, share in percent.items()
+    }
+    server.update("split", served)
+    server.wait("split")
+    eventually(lambda: len(server.children("replica.main")) == len(percent), what="the retirements")
+
+
 def _shares(server: Running, requests: int, threads: int = 8) -> Counter[str]:
     path = "/serving-endpoints/split/invocations"
 
@@ -38,20 +48,16 @@ def _shares(server: Running, requests: int, threads: int = 8) -> Counter[str]:
 
 @pytest.mark.parametrize("percent", [1, 10, 50])
 def test_the_observed_share_is_the_asked_one(server: Running, percent: int) -> None:
-    server.update(
-        "split",
-        {"v-1": (saved("version-1"), 100 - percent), "v-2": (saved("version-2"), percent)},
-    )
-    server.wait("split")
+    _serve(server, {1: 100 - percent, 2: percent})
     seen = _shares(server, 4000)
     share, asked = seen["v-2"] / seen.total(), percent / 100
     assert abs(share - asked) <= Z * math.sqrt(asked * (1 - asked) / seen.total())
 
 
 def test_changed_weights_start_no_new_replica(server: Running) -> None:
+    _serve(server, {1: 60, 2: 40})
     before = {process.pid for process in server.children("replica.main")}
-    server.update("split", {"v-1": (saved("version-1"), 30), "v-2": (saved("version-2"), 70)})
-    server.wait("split")
+    _serve(server, {1: 30, 2: 70})
     assert {process.pid for process in server.children("replica.main")} == before
 
 
@@ -59,6 +65,7 @@ def test_each_answer_is_that_of_the_version_in_its_header_while_the_config_chang
     server: Running,
 ) -> None:
     one, two, three = (saved(f"version-{number}") for number in (1, 2, 3))
+    _serve(server, {1: 100})
     with traffic(server, "split") as tally:
         for served in (
             {"v-1": (one, 50), "v-2": (two, 50)},
@@ -74,14 +81,14 @@ def test_each_answer_is_that_of_the_version_in_its_header_while_the_config_chang
 
 
 def test_nobody_is_answered_by_a_version_that_left_the_config(server: Running) -> None:
-    server.update("split", {"v-1": (saved("version-1"), 100)})
-    server.wait("split")
+    _serve(server, {1: 50, 2: 50})
+    _serve(server, {1: 100})
     assert _shares(server, 400) == {"v-1": 400}
     assert server.ask("split", ROW, served="v-2").status_code == 404
-    eventually(lambda: len(server.children("replica.main")) == 1, what="the retirement of v-2")
 
 
 def test_a_failed_update_keeps_the_old_config_serving(server: Running) -> None:
+    _serve(server, {1: 100})
     with traffic(server, "split", threads=2) as tally:
         server.update("split", {"v-4": (saved("unloadable"), 100)})
         shown = server.wait("split", "UPDATE_FAILED")
@@ -94,6 +101,5 @@ def test_a_failed_update_keeps_the_old_config_serving(server: Running) -> None:
     logs = server.http.get("/api/2.0/serving-endpoints/split/served-models/v-4/build-logs").json()
     assert "the weights of this model are missing" in logs["logs"]
     # and the next update is as good as ever
-    server.update("split", {"v-2": (saved("version-2"), 100)})
-    server.wait("split")
+    _serve(server, {2: 100})
     assert server.ask("split", ROW).json() == {"predictions": [2]}
