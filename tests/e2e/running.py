@@ -68,7 +68,15 @@ class Running:
                 cwd=home.parent,
                 env={**inherited, **tracking, **(environ or {})},
             )
-        self.http = httpx.Client(base_url=self.url, timeout=30.0, trust_env=False)
+        self.http = self._client()
+
+    def _client(self) -> httpx.Client:
+        return httpx.Client(base_url=self.url, timeout=30.0, trust_env=False)
+
+    def reconnect(self) -> None:
+        """Drop kept connections: one of them may lead to a gateway that was stopped on purpose."""
+        self.http.close()
+        self.http = self._client()
 
     @property
     def pid(self) -> int:

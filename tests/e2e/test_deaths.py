@@ -82,6 +82,7 @@ def test_a_killed_replica_costs_nothing_while_it_has_a_sibling(server: Running) 
 def test_a_gateway_that_hangs_loses_its_lease_and_holds_up_no_update(server: Running) -> None:
     hung, other = server.children("server.gateway")
     hung.suspend()
+    server.reconnect()
     server.update(
         "e", {"v-1": (saved("version-1"), 40), "v-2": (saved("version-2"), 60)}, replicas=2
     )

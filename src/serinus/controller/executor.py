@@ -5,7 +5,7 @@ Every action is idempotent, and what must survive is stored before anything else
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime
 
@@ -64,6 +64,7 @@ class Executor:
         self._epoch = epoch
         self._drain_s = drain_s
         self._fetchers = ThreadPoolExecutor(4, thread_name_prefix="fetch")
+        self._futures: list[Future[None]] = []
         self._lock = threading.Lock()
         self._fetching: set[tuple[str, int, str]] = set()
         self.fetched: dict[tuple[str, int, str], Fetched] = {}
@@ -72,6 +73,12 @@ class Executor:
     def close(self) -> None:
         """Start nothing more in the background."""
         self._fetchers.shutdown(wait=False, cancel_futures=True)
+
+    def settle(self) -> None:
+        """Wait until nothing is being fetched; for tests and simulations."""
+        for future in list(self._futures):
+            future.result()
+        self._futures.clear()
 
     def execute(self, action: Action, at: datetime) -> None:  # noqa: C901 - one arm an action
         """Carry out one action; raises what the store or the engine raises."""
@@ -126,11 +133,13 @@ class Executor:
                 build_log=printed,
             )
             self._store.save_entity(endpoint_id, version, failed, epoch=self._epoch)
+        self._forget(endpoint_id)
+        if action.governed:
+            return
         entry = self._entry("config_failed", endpoint_id, at, version, why=action.message)
         self._store.fail(
             endpoint_id, version, action.message, at, epoch=self._epoch, journal=[entry]
         )
-        self._forget(endpoint_id)
         _log.warning("config_failed", endpoint=endpoint_id, version=version, why=action.message)
 
     def _entry(
@@ -147,6 +156,7 @@ class Executor:
 
     def _fetch(self, action: Resolve) -> None:
         key = (action.endpoint_id, action.config_version, action.entity.name)
+        self._futures = [future for future in self._futures if not future.done()]
         with self._lock:
             if key in self._fetching:
                 return
@@ -154,7 +164,7 @@ class Executor:
         uri = action.entity.model_uri
         progress = replace(action.entity, deployment_message=f"Fetching {uri}.")
         self._store.save_entity(key[0], key[1], progress, epoch=self._epoch)
-        self._fetchers.submit(self._fetch_now, key, uri)
+        self._futures.append(self._fetchers.submit(self._fetch_now, key, uri))
 
     def _fetch_now(self, key: tuple[str, int, str], uri: str) -> None:
         try:

@@ -9,10 +9,12 @@ import structlog
 
 from serinus.controller.executor import Executor
 from serinus.controller.links import GatewayLinks
+from serinus.controller.messages import Messenger
 from serinus.controller.observe import observe
 from serinus.controller.prober import Prober
 from serinus.controller.reconcile import reconcile
-from serinus.controller.snapshot import Action, Policy
+from serinus.controller.rollouts import Judge, advance_rollouts
+from serinus.controller.snapshot import Action, Policy, Snapshot
 from serinus.engine.engine import (
     Engine,
     EngineUnreachable,
@@ -49,7 +51,9 @@ class Loop:
         links: GatewayLinks,
         executor: Executor,
         prober: Prober,
+        messenger: Messenger,
         *,
+        judge: Judge,
         policy: Policy,
         clock: Callable[[], datetime],
         pace: Pace | None = None,
@@ -59,6 +63,8 @@ class Loop:
         self._links = links
         self._executor = executor
         self._prober = prober
+        self._messenger = messenger
+        self._judge = judge
         self._policy = policy
         self._clock = clock
         self._pace = pace or Pace()
@@ -97,16 +103,12 @@ class Loop:
         if self._renewed is None or (at - self._renewed).total_seconds() >= self._pace.renew_s:
             self._engine.renew(Lease(self._policy.epoch))
             self._renewed = at
-        snapshot = observe(
-            at,
-            self._store,
-            self._engine,
-            acknowledged=self._links.acknowledged(),
-            policy=self._policy,
-            fetched=self._executor.fetched,
-            crashes=self._executor.crashes,
-            hung=self._prober.hung,
-        )
+        snapshot = self._observe(at)
+        if snapshot.rollouts and advance_rollouts(
+            snapshot, self._store, self._judge, epoch=self._policy.epoch
+        ):
+            # What was decided is carried out in the same turn: a way back must not wait.
+            snapshot = self._observe(at)
         self._prober.watch(
             {
                 replica.spec.replica_id: replica.address
@@ -117,9 +119,23 @@ class Loop:
         actions = reconcile(snapshot)
         for action in actions:
             self._act(action, at)
+        if snapshot.rollouts:
+            self._messenger.turn()
         return bool(actions) or any(
             endpoint.update is ConfigUpdate.IN_PROGRESS or endpoint.deleted
             for endpoint in snapshot.endpoints
+        )
+
+    def _observe(self, at: datetime) -> Snapshot:
+        return observe(
+            at,
+            self._store,
+            self._engine,
+            acknowledged=self._links.acknowledged(),
+            policy=self._policy,
+            fetched=self._executor.fetched,
+            crashes=self._executor.crashes,
+            hung=self._prober.hung,
         )
 
     def _act(self, action: Action, at: datetime) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from datetime import datetime
 
+from serinus.controller.rollouts import views
 from serinus.controller.snapshot import Crashes, Fetched, Policy, Snapshot
 from serinus.engine.engine import Engine, EngineUnreachable, ReplicaStatus, Stage
 from serinus.entities import ConfigUpdate, Endpoint, ModelRef
@@ -43,6 +44,7 @@ def observe(
         policy=policy,
         crashes=dict(crashes),
         hung=hung,
+        rollouts=views(store, endpoints, at),
     )
 
 

@@ -1,6 +1,6 @@
 """What the replicas of a served entity printed, for the control API."""
 
-from serinus.controller.reconcile import group_of
+from serinus.controller.groups import group_of
 from serinus.engine.engine import Engine
 from serinus.entities import Endpoint, ServedEntity
 

@@ -4,14 +4,12 @@ A replica runs because a config wants its *group* (same endpoint, name, model, e
 variables). Configs that agree on an entity share its group: a change of weights restarts nothing.
 """
 
-import hashlib
-from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 
-import msgspec
-
+from serinus.controller.groups import Group, group_of, groups_of
+from serinus.controller.routes import routes_of
 from serinus.controller.snapshot import (
     Action,
     Activate,
@@ -35,9 +33,8 @@ from serinus.entities import (
     EndpointConfig,
     ServedEntity,
 )
-from serinus.traffic import EndpointRoutes, ReplicaAddress, ServedRoute
 
-__all__ = ["backoff", "group_of", "reconcile"]
+__all__ = ["backoff", "reconcile"]
 
 _BACKOFF_LIMIT = timedelta(seconds=60)
 #: A replica that lasted this long ends a row of crashes.
@@ -51,45 +48,11 @@ def backoff(count: int) -> timedelta:
     return min(timedelta(seconds=2.0 ** min(count - 2, 6)), _BACKOFF_LIMIT)
 
 
-def group_of(endpoint_id: str, entity: ServedEntity) -> str:
-    """The group whose replicas can answer for this entity; needs its model and environment."""
-    if entity.model is None or entity.environment is None:
-        raise ValueError(f"'{entity.name}' is not prepared yet")
-    identity = (
-        endpoint_id,
-        entity.name,
-        entity.model.digest,
-        entity.environment.digest,
-        sorted(entity.environment_vars.items()),
-    )
-    return hashlib.sha256(msgspec.json.encode(identity)).hexdigest()[:16]
-
-
-@dataclass(frozen=True, slots=True)
-class _Group:
-    """A group that some config wants, and what runs of it."""
-
-    id: str
-    entity: ServedEntity
-    wanted: int
-    #: Not ended, in the order in which they are kept.
-    living: tuple[ReplicaStatus, ...]
-    ended: tuple[ReplicaStatus, ...]
-
-    @property
-    def kept(self) -> tuple[ReplicaStatus, ...]:
-        return self.living[: self.wanted]
-
-    @property
-    def ready(self) -> tuple[ReplicaStatus, ...]:
-        return tuple(r for r in self.kept if r.phase is ReplicaPhase.READY)
-
-
 def reconcile(snapshot: Snapshot) -> list[Action]:
     """All that should be done now, in the order in which to do it."""
     if snapshot.replicas is None:
         return []  # an engine that can't say must not cost anybody their routes
-    groups = _groups(snapshot)
+    groups = groups_of(snapshot)
     actions: list[Action] = []
     cutting: set[str] = set()
     for endpoint in snapshot.endpoints:
@@ -98,24 +61,28 @@ def reconcile(snapshot: Snapshot) -> list[Action]:
         if endpoint.pending is not None and endpoint.update is ConfigUpdate.IN_PROGRESS:
             steps, ready = _pending(snapshot, endpoint, endpoint.pending, groups)
             actions += steps
-            cutting |= {endpoint.id} if ready else set()
+            # Under a rollout the rollout decides who gets traffic, and when the config is active.
+            if ready and not _governed(snapshot, endpoint, endpoint.pending):
+                cutting.add(endpoint.id)
         if endpoint.active is not None:
             actions += _report_active(endpoint, endpoint.active, groups)
-    failed = {action.endpoint_id for action in actions if isinstance(action, Fail)}
-    groups = _groups(_without_pending(snapshot, failed)) if failed else groups
+    failed = {
+        action.endpoint_id for action in actions if isinstance(action, Fail) and not action.governed
+    }
+    groups = groups_of(_without_pending(snapshot, failed)) if failed else groups
     for group in groups.values():
         actions += _run(snapshot, group)
     actions += _retire(snapshot, groups)
     return actions + _route(snapshot, groups, cutting)
 
 
-def _route(snapshot: Snapshot, groups: dict[str, _Group], cutting: set[str]) -> list[Action]:
+def _route(snapshot: Snapshot, groups: dict[str, Group], cutting: set[str]) -> list[Action]:
     """New routes if any are due; else what waits until every gateway serves by the last ones.
 
     A config whose entities are all ready routes first and becomes active when that is
     acknowledged: whoever waited for the update finds it served.
     """
-    routes = _routes(snapshot, groups, cutting)
+    routes = routes_of(snapshot, groups, cutting)
     if routes != snapshot.published.endpoints:
         return [Publish(routes)]
     if snapshot.acknowledged < snapshot.published.generation:
@@ -129,6 +96,11 @@ def _route(snapshot: Snapshot, groups: dict[str, _Group], cutting: set[str]) -> 
     return settled
 
 
+def _governed(snapshot: Snapshot, endpoint: Endpoint, config: EndpointConfig) -> bool:
+    view = snapshot.governing(endpoint.id)
+    return view is not None and view.rollout.target_version == config.version
+
+
 def _without_pending(snapshot: Snapshot, endpoint_ids: set[str]) -> Snapshot:
     """The snapshot after these endpoints' updates have failed."""
     endpoints = tuple(
@@ -138,54 +110,20 @@ def _without_pending(snapshot: Snapshot, endpoint_ids: set[str]) -> Snapshot:
     return replace(snapshot, endpoints=endpoints)
 
 
-def _groups(snapshot: Snapshot) -> dict[str, _Group]:
-    by_group: defaultdict[str, list[ReplicaStatus]] = defaultdict(list)
-    for replica in sorted(snapshot.replicas or (), key=_keep_first):
-        by_group[replica.spec.group].append(_as_ended(replica, snapshot.hung))
-    groups: dict[str, _Group] = {}
-    for endpoint in snapshot.endpoints:
-        for entity in _wanted(endpoint):
-            if entity.model is None or entity.environment is None:
-                continue
-            id_ = group_of(endpoint.id, entity)
-            wanted = max(entity.replicas, groups[id_].wanted if id_ in groups else 0)
-            all_ = by_group[id_]
-            living = tuple(r for r in all_ if r.phase is not ReplicaPhase.EXITED)
-            ended = tuple(r for r in all_ if r.phase is ReplicaPhase.EXITED)
-            groups[id_] = _Group(id_, entity, wanted, living, ended)
-    return groups
-
-
-def _wanted(endpoint: Endpoint) -> Iterator[ServedEntity]:
-    if endpoint.deleted:
-        return
-    if endpoint.active is not None:
-        yield from endpoint.active.entities
-    if endpoint.pending is not None and endpoint.update is ConfigUpdate.IN_PROGRESS:
-        yield from endpoint.pending.entities
-
-
-def _as_ended(replica: ReplicaStatus, hung: frozenset[str]) -> ReplicaStatus:
-    """A replica that hangs is as good as ended: it is killed, counted and replaced like one."""
-    if replica.spec.replica_id not in hung or replica.phase is not ReplicaPhase.READY:
-        return replica
-    return replace(replica, phase=ReplicaPhase.EXITED, message="It gave no sign of life.")
-
-
-def _keep_first(replica: ReplicaStatus) -> tuple[bool, str]:
-    return (replica.phase is not ReplicaPhase.READY, replica.spec.replica_id)
-
-
 def _pending(
-    snapshot: Snapshot, endpoint: Endpoint, config: EndpointConfig, groups: dict[str, _Group]
+    snapshot: Snapshot, endpoint: Endpoint, config: EndpointConfig, groups: dict[str, Group]
 ) -> tuple[list[Action], bool]:
     """Bring a pending config forward, or fail it; and whether all of its entities are ready."""
     actions: list[Action] = []
     ready = True
+    governed = _governed(snapshot, endpoint, config)
     for entity in config.entities:
-        step = _advance(snapshot, endpoint, config, entity, groups)
+        if governed and entity.deployment is Deployment.FAILED:
+            ready = False  # the rollout has been told and decides
+            continue
+        step = _advance(snapshot, endpoint, config, entity, groups, governed=governed)
         if isinstance(step, Fail):
-            return [step], False
+            return [replace(step, governed=governed)], False
         if isinstance(step, Resolve):
             actions.append(step)
             ready = False
@@ -201,7 +139,9 @@ def _advance(
     endpoint: Endpoint,
     config: EndpointConfig,
     entity: ServedEntity,
-    groups: dict[str, _Group],
+    groups: dict[str, Group],
+    *,
+    governed: bool,
 ) -> ServedEntity | Resolve | Fail:
     """What the entity is to be next: fetched, then staged, then started and ready."""
     if entity.model is None:
@@ -219,21 +159,25 @@ def _advance(
             build_log=stage.log,
         )
     group = groups[group_of(endpoint.id, entity)]
-    for replica in group.ended:
-        if replica.started_at is not None and replica.started_at >= config.created_at:
-            reason = replica.message or f"its replica ended with code {replica.exit_code}"
-            return Fail(
-                endpoint.id,
-                config.version,
-                entity.name,
-                reason,
-                replica_id=replica.spec.replica_id,
-            )
     if len(group.ready) >= entity.replicas:
         message = group.ready[0].batching
         return replace(entity, deployment=Deployment.READY, deployment_message=message)
+    served_once = governed and entity.deployment in (Deployment.READY, Deployment.RECOVERING)
+    if not served_once:
+        for replica in group.ended:
+            if replica.started_at is not None and replica.started_at >= config.created_at:
+                return _failed(endpoint, config, entity, replica)
     message = f"Loading the model ({len(group.ready)} of {entity.replicas} replicas ready)."
-    return replace(entity, deployment=Deployment.CREATING, deployment_message=message)
+    deployment = Deployment.RECOVERING if served_once else Deployment.CREATING
+    return replace(entity, deployment=deployment, deployment_message=message)
+
+
+def _failed(
+    endpoint: Endpoint, config: EndpointConfig, entity: ServedEntity, replica: ReplicaStatus
+) -> Fail:
+    reason = replica.message or f"its replica ended with code {replica.exit_code}"
+    id_ = replica.spec.replica_id
+    return Fail(endpoint.id, config.version, entity.name, reason, replica_id=id_)
 
 
 def _fetch(
@@ -264,7 +208,7 @@ def _same_version(active: EndpointConfig | None, entity: ServedEntity) -> Served
 
 
 def _report_active(
-    endpoint: Endpoint, config: EndpointConfig, groups: dict[str, _Group]
+    endpoint: Endpoint, config: EndpointConfig, groups: dict[str, Group]
 ) -> Iterator[SaveEntity]:
     """Say RECOVERING while replicas of what serves are missing, and READY again after."""
     for entity in config.entities:
@@ -287,7 +231,7 @@ def _report_active(
             yield SaveEntity(endpoint.id, config.version, now)
 
 
-def _run(snapshot: Snapshot, group: _Group) -> Iterator[Action]:
+def _run(snapshot: Snapshot, group: Group) -> Iterator[Action]:
     """Replace what has ended, slower each time in a row."""
     crashes = snapshot.crashes.get(group.id)
     if crashes is not None and any(_settled(snapshot, replica) for replica in group.living):
@@ -311,7 +255,7 @@ def _settled(snapshot: Snapshot, replica: ReplicaStatus) -> bool:
     )
 
 
-def _spec(snapshot: Snapshot, group: _Group, number: int) -> ReplicaSpec:
+def _spec(snapshot: Snapshot, group: Group, number: int) -> ReplicaSpec:
     entity, policy = group.entity, snapshot.policy
     if entity.model is None or entity.environment is None:
         raise ValueError(f"'{entity.name}' is not prepared yet")
@@ -330,7 +274,7 @@ def _spec(snapshot: Snapshot, group: _Group, number: int) -> ReplicaSpec:
     )
 
 
-def _retire(snapshot: Snapshot, groups: dict[str, _Group]) -> Iterator[Action]:
+def _retire(snapshot: Snapshot, groups: dict[str, Group]) -> Iterator[Action]:
     """End what nobody wants, once no gateway can still send it a request."""
     kept = {r.spec.replica_id for group in groups.values() for r in group.kept}
     routed = snapshot.published.replica_ids()
@@ -343,33 +287,3 @@ def _retire(snapshot: Snapshot, groups: dict[str, _Group]) -> Iterator[Action]:
             yield ForgetReplica(id_)
         elif replica.phase is not ReplicaPhase.DRAINING and id_ not in routed and settled:
             yield RetireReplica(id_)
-
-
-def _routes(
-    snapshot: Snapshot, groups: dict[str, _Group], cutting: set[str]
-) -> tuple[EndpointRoutes, ...]:
-    """The routes that the configs in force ask for, over the replicas that are ready."""
-    routes = []
-    for endpoint in sorted(snapshot.endpoints, key=lambda endpoint: endpoint.name):
-        config = endpoint.pending if endpoint.id in cutting else endpoint.active
-        if config is not None and not endpoint.deleted:
-            served = tuple(_served(snapshot, endpoint, config, groups))
-            routes.append(EndpointRoutes(endpoint.name, served, endpoint.default))
-    return tuple(routes)
-
-
-def _served(
-    snapshot: Snapshot, endpoint: Endpoint, config: EndpointConfig, groups: dict[str, _Group]
-) -> Iterator[ServedRoute]:
-    for entity in config.entities:
-        ready = groups[group_of(endpoint.id, entity)].ready
-        addresses = (
-            ReplicaAddress(r.spec.replica_id, r.address, r.spec.model_digest) for r in ready
-        )
-        yield ServedRoute(
-            entity.name,
-            config.weights.get(entity.name, 0),
-            tuple(sorted(addresses, key=lambda replica: replica.replica_id)),
-            snapshot.policy.queue_limit,
-            snapshot.policy.deadline_s,
-        )

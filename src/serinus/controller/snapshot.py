@@ -1,11 +1,14 @@
 """What the controller knows at one moment, and what it may decide to do about it. Plain data."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from serinus.engine.engine import ReplicaSpec, ReplicaStatus, Stage
 from serinus.entities import Endpoint, ModelRef, ServedEntity
+from serinus.rollout.routing import pools
+from serinus.rollout.state import Phase, RolloutState
+from serinus.store.rollouts import StoredRollout
 from serinus.traffic import EndpointRoutes, RouteTable
 
 __all__ = [
@@ -22,6 +25,7 @@ __all__ = [
     "Purge",
     "Resolve",
     "RetireReplica",
+    "RolloutView",
     "SaveEntity",
     "Snapshot",
 ]
@@ -57,6 +61,37 @@ class Fetched:
 
 
 @dataclass(frozen=True, slots=True)
+class RolloutView:
+    """A rollout, and its two versions as their configs have them now."""
+
+    rollout: StoredRollout
+    stable: ServedEntity
+    candidate: ServedEntity
+    #: Why this candidate must not be rolled out; empty when nothing speaks against it.
+    objection: str = ""
+
+    @property
+    def state(self) -> RolloutState:
+        """Where the rollout stands."""
+        return self.rollout.state
+
+    @property
+    def routes(self) -> bool:
+        """True while gateways must do as the rollout says."""
+        return self.state.phase not in (Phase.SUCCEEDED, Phase.ROLLED_BACK)
+
+    @property
+    def control(self) -> ServedEntity:
+        """The fresh pool of stable that latency and errors are compared with."""
+        return replace(self.stable, name=f"{self.stable.name}-control")
+
+    def pools(self, at: datetime) -> tuple[ServedEntity, ...]:
+        """Those of its entities that must run at ``at``."""
+        by_name = {"stable": self.stable, "candidate": self.candidate, "control": self.control}
+        return tuple(by_name[name] for name in sorted(pools(self.state, at)))
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """Everything that one decision may look at."""
 
@@ -75,6 +110,15 @@ class Snapshot:
     crashes: Mapping[str, Crashes] = field(default_factory=dict)
     #: Ids of replicas that live but give no sign of life.
     hung: frozenset[str] = frozenset()
+    #: Rollouts under way and those that ended lately, oldest first.
+    rollouts: tuple["RolloutView", ...] = ()
+
+    def governing(self, endpoint_id: str) -> "RolloutView | None":
+        """The rollout that decides this endpoint's routes now; None when its config does."""
+        for view in reversed(self.rollouts):
+            if view.rollout.endpoint_id == endpoint_id and view.routes:
+                return view
+        return None
 
 
 # Actions: what the executor can do. Each is idempotent.
@@ -154,6 +198,8 @@ class Fail:
     log: str = ""
     #: The replica that ended, whose output says more.
     replica_id: str = ""
+    #: A rollout ends the update; only the entity is marked as failed.
+    governed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Asks a tracking server for one model and prints where it is, as JSON. Runs as its own process.
 
-``python -m serinus.engine.fetch URI DIRECTORY``, with ``MLFLOW_TRACKING_URI`` in the environment.
-Only this module imports mlflow in the server, and it never loads a model.
+``python -m serinus.engine.fetch URI DIRECTORY``, or ``--alias URI ALIAS`` to move an alias, with
+``MLFLOW_TRACKING_URI`` in the environment. Only this module imports mlflow in the server, and it never loads a model.
 """
 
 import contextlib
@@ -14,7 +14,7 @@ from mlflow.artifacts import download_artifacts
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
-__all__ = ["main"]
+__all__ = ["main", "move_alias"]
 
 
 def main(uri: str, directory: str) -> dict[str, str]:
@@ -27,6 +27,18 @@ def main(uri: str, directory: str) -> dict[str, str]:
     except Exception as error:  # noqa: BLE001 - plugins and cloud clients raise anything
         return {"error": f"{type(error).__name__}: {error}", "code": "OTHER"}
     return {"resolved": resolved, "version": version, "local_dir": str(_model_root(Path(local)))}
+
+
+def move_alias(uri: str, alias: str) -> dict[str, str]:
+    """Point an alias at the version in ``models:/name/version``; ``error`` when that failed."""
+    name, _, version = uri.removeprefix("models:/").partition("/")
+    try:
+        MlflowClient().set_registered_model_alias(name, alias, version)
+    except MlflowException as error:
+        return {"error": error.message, "code": error.error_code}
+    except Exception as error:  # noqa: BLE001 - as in `main`
+        return {"error": f"{type(error).__name__}: {error}", "code": "OTHER"}
+    return {"resolved": uri, "version": version}
 
 
 def _pin(uri: str) -> tuple[str, str]:
@@ -52,5 +64,6 @@ def _model_root(path: Path) -> Path:
 if __name__ == "__main__":
     # Whatever mlflow prints must not get between the caller and the one line of JSON.
     with contextlib.redirect_stdout(sys.stderr):
-        answer = main(sys.argv[1], sys.argv[2])
+        alias = sys.argv[1] == "--alias"
+        answer = move_alias(*sys.argv[2:4]) if alias else main(sys.argv[1], sys.argv[2])
     sys.stdout.write(json.dumps(answer) + "\n")

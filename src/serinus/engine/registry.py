@@ -151,8 +151,40 @@ def _fetch(
     python: str,
 ) -> dict[str, str]:
     """Run the child and read its one line of JSON; raises for all that may go wrong."""
+    command = [python, "-m", "serinus.engine.fetch", uri, scratch]
+    return _ask(command, uri, scratch, tracking_uri, environ, timeout_s)
+
+
+def move_alias(
+    uri: str,
+    alias: str,
+    *,
+    tracking_uri: str,
+    environ: Mapping[str, str],
+    timeout_s: float = 60.0,
+    python: str = sys.executable,
+) -> None:
+    """Point ``alias`` of the registered model at the version in ``models:/name/version``.
+
+    Raises as `resolve` does; a model that is not registered has no alias to move.
+    """
+    if not re.fullmatch(r"models:/[^/@]+/\d+", uri):
+        raise InvalidParameterValue(f"{uri} is no registered version, so it can have no alias.")
+    with tempfile.TemporaryDirectory() as scratch:
+        command = [python, "-m", "serinus.engine.fetch", "--alias", uri, alias]
+        _ask(command, uri, scratch, tracking_uri, environ, timeout_s)
+
+
+def _ask(
+    command: list[str],
+    uri: str,
+    scratch: str,
+    tracking_uri: str,
+    environ: Mapping[str, str],
+    timeout_s: float,
+) -> dict[str, str]:
     child = subprocess.Popen(
-        [python, "-m", "serinus.engine.fetch", uri, scratch],
+        command,
         env={
             **environ,
             "MLFLOW_TRACKING_URI": tracking_uri,

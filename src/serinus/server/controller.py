@@ -17,14 +17,16 @@ from serinus.controller.bootstrap import endpoint_name, want_model
 from serinus.controller.executor import Executor
 from serinus.controller.links import GatewayLinks
 from serinus.controller.loop import Loop
+from serinus.controller.messages import Messenger, Outside, UndeliveredError
 from serinus.controller.output import replica_logs
 from serinus.controller.prober import Prober
+from serinus.controller.rollouts import judge_nothing
 from serinus.controller.snapshot import Policy
 from serinus.engine.artifacts import ModelStore
 from serinus.engine.environment import EnvironmentBuilder
 from serinus.engine.environment import Policy as EnvironmentPolicy
 from serinus.engine.local import LocalEngine
-from serinus.engine.registry import default_tracking_uri, resolve
+from serinus.engine.registry import default_tracking_uri, move_alias, resolve
 from serinus.entities import ModelRef
 from serinus.errors import SerinusError
 from serinus.server.child import (
@@ -37,6 +39,7 @@ from serinus.server.child import (
 )
 from serinus.server.identity import WORKSPACE_ID
 from serinus.server.layout import Layout
+from serinus.server.webhook import post_json
 from serinus.settings import Settings
 from serinus.store.repository import Store, StoreError
 
@@ -95,12 +98,15 @@ class _Controller:
         )
         # A predict that outlasts every deadline has no caller left to answer.
         self._prober = Prober(hang_s=settings.deadline + 10, clock=time.monotonic, wake=self._wake)
+        self._messenger = Messenger(self.store, self._outside(), clock=_now)
         self._loop = Loop(
             self.store,
             self._engine,
             self._links,
             self._executor,
             self._prober,
+            self._messenger,
+            judge=judge_nothing,
             policy=_policy(settings, epoch),
             clock=_now,
         )
@@ -110,8 +116,21 @@ class _Controller:
         self._loop.wake()
 
     def _resolve(self, uri: str) -> ModelRef:
-        tracking_uri = self._settings.tracking_uri or default_tracking_uri(Path.cwd())
-        return resolve(uri, store=self._models, tracking_uri=tracking_uri, environ=os.environ)
+        return resolve(
+            uri, store=self._models, tracking_uri=self._tracking_uri(), environ=os.environ
+        )
+
+    def _tracking_uri(self) -> str:
+        return self._settings.tracking_uri or default_tracking_uri(Path.cwd())
+
+    def _outside(self) -> Outside:
+        def move(model_uri: str, alias: str) -> None:
+            try:
+                move_alias(model_uri, alias, tracking_uri=self._tracking_uri(), environ=os.environ)
+            except SerinusError as error:
+                raise UndeliveredError(error.message) from error
+
+        return Outside(post=post_json, move_alias=move)
 
     def _replica_logs(self, endpoint_id: str, served_name: str) -> str:
         for endpoint in self.store.endpoints():
@@ -140,6 +159,7 @@ class _Controller:
         turning.join(timeout=5)
         self._links.close()
         self._executor.close()
+        self._messenger.close()
         self.store.close()
 
     def _api(self) -> "uvicorn.Server":

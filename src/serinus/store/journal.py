@@ -27,6 +27,7 @@ class JournalEntry:
     data: dict[str, Any] = field(default_factory=dict)
     #: Rises with every entry; 0 until it is stored.
     id: int = 0
+    rollout_id: str | None = None
 
 
 def append(connection: Connection, entries: Sequence[JournalEntry]) -> None:
@@ -40,6 +41,7 @@ def append(connection: Connection, entries: Sequence[JournalEntry]) -> None:
                 "at": to_millis(entry.at),
                 "actor": entry.actor,
                 "endpoint_id": entry.endpoint_id,
+                "rollout_id": entry.rollout_id,
                 "kind": entry.kind,
                 "data": entry.data,
             }
@@ -49,12 +51,18 @@ def append(connection: Connection, entries: Sequence[JournalEntry]) -> None:
 
 
 def read(
-    connection: Connection, endpoint_id: str | None, after: int, limit: int
+    connection: Connection,
+    endpoint_id: str | None,
+    after: int,
+    limit: int,
+    rollout_id: str | None = None,
 ) -> tuple[JournalEntry, ...]:
-    """Entries with an id above ``after``, oldest first; of every endpoint when it is None."""
+    """Entries with an id above ``after``, oldest first; of every endpoint and rollout for None."""
     query = select(tables.entries).where(tables.entries.c.id > after)
     if endpoint_id is not None:
         query = query.where(tables.entries.c.endpoint_id == endpoint_id)
+    if rollout_id is not None:
+        query = query.where(tables.entries.c.rollout_id == rollout_id)
     rows = connection.execute(query.order_by(tables.entries.c.id).limit(limit))
     return tuple(
         JournalEntry(
@@ -62,6 +70,7 @@ def read(
             at=from_millis(row.at),
             actor=row.actor,
             endpoint_id=row.endpoint_id,
+            rollout_id=row.rollout_id,
             kind=row.kind,
             data=row.data,
         )

@@ -5,27 +5,24 @@ It decides nothing but what keeps the data whole: what should happen next is the
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import Connection, Row, delete, func, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
-from serinus.entities import ConfigUpdate, Deployment, Endpoint, EndpointConfig, ServedEntity
-from serinus.errors import ResourceAlreadyExists, ResourceConflict, ResourceDoesNotExist
+from serinus.entities import Endpoint, EndpointConfig, ServedEntity
+from serinus.errors import ResourceAlreadyExists, ResourceDoesNotExist
+from serinus.store import configs, rows, tables
 from serinus.store import journal as journals
-from serinus.store import rows, tables
 from serinus.store.database import BUSY_TIMEOUT_S, Database
 from serinus.store.failures import FencedOut, StoreBusy, StoreError
 from serinus.store.instants import to_millis
 from serinus.store.journal import JournalEntry
 from serinus.store.reading import config_at, live_row, read_endpoints
+from serinus.store.rollouts import Rollouts
 from serinus.traffic import EndpointRoutes, RouteTable
 
 __all__ = ["FencedOut", "Store", "StoreBusy", "StoreError"]
 
 _endpoints, _configs, _entities = tables.endpoints, tables.configs, tables.served_entities
-
-# The words of the service that the clients were written for.
-_MISSING = "Endpoint with name '{}' does not exist."
 
 
 class Store:
@@ -39,6 +36,7 @@ class Store:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.rollouts = Rollouts(database)
 
     @classmethod
     def open(cls, url: str, *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> "Store":
@@ -73,7 +71,7 @@ class Store:
             connection.execute(insert(_endpoints).values(rows.endpoint_row(endpoint)))
             for config in (endpoint.active, endpoint.pending):
                 if config is not None:
-                    _insert_config(connection, endpoint.id, config)
+                    configs.insert_config(connection, endpoint.id, config)
             journals.append(connection, journal)
             return _live(connection, endpoint.name)
 
@@ -106,24 +104,7 @@ class Store:
         Raises ResourceConflict while another update is in progress.
         """
         with self._database.write() as connection:
-            row = _live_row(connection, name)
-            if row.config_update == ConfigUpdate.IN_PROGRESS.value:
-                raise ResourceConflict(
-                    f"Endpoint {name} is currently updating. Wait until its config_update is "
-                    f"NOT_UPDATING, then send the change again."
-                )
-            config = config_from(row.last_version + 1)
-            if config.version != row.last_version + 1:
-                raise ValueError(f"version {config.version} was made for {row.last_version + 1}")
-            _insert_config(connection, row.id, config)
-            _update_endpoint(
-                connection,
-                row.id,
-                at,
-                pending_version=config.version,
-                last_version=config.version,
-                config_update=ConfigUpdate.IN_PROGRESS.value,
-            )
+            configs.put_pending(connection, configs.live(connection, name), config_from, at)
             journals.append(connection, journal)
             return _live(connection, name)
 
@@ -143,11 +124,11 @@ class Store:
         """
         fields = {"description": description, "tags": tags, "is_default": default}
         with self._database.write() as connection:
-            row = _live_row(connection, name)
+            row = configs.live(connection, name)
             if default:
                 _clear_default(connection)
             changed = {key: value for key, value in fields.items() if value is not None}
-            _update_endpoint(connection, row.id, at, **changed)
+            configs.update_endpoint(connection, row.id, at, **changed)
             journals.append(connection, journal)
             return _live(connection, name)
 
@@ -156,8 +137,10 @@ class Store:
     ) -> None:
         """Mark as deleted; the name is free at once. Raises ResourceDoesNotExist."""
         with self._database.write() as connection:
-            row = _live_row(connection, name)
-            _update_endpoint(connection, row.id, at, deleted_at=to_millis(at), is_default=False)
+            row = configs.live(connection, name)
+            configs.update_endpoint(
+                connection, row.id, at, deleted_at=to_millis(at), is_default=False
+            )
             journals.append(connection, journal)
 
     def purge(
@@ -165,7 +148,7 @@ class Store:
     ) -> None:
         """Forget a deleted endpoint, its journal apart. One that is not deleted is left alone."""
         with self._database.write() as connection:
-            _fence(connection, epoch)
+            configs.fence(connection, epoch)
             gone = connection.execute(
                 delete(_endpoints).where(
                     _endpoints.c.id == endpoint_id, _endpoints.c.deleted_at.is_not(None)
@@ -187,7 +170,7 @@ class Store:
     ) -> bool:
         """Keep how far one served entity has come; False when there is no such entity."""
         with self._database.write() as connection:
-            _fence(connection, epoch)
+            configs.fence(connection, epoch)
             saved = connection.execute(
                 update(_entities)
                 .where(
@@ -212,17 +195,9 @@ class Store:
     ) -> bool:
         """Make the pending config the active one; False when that version is not being deployed."""
         with self._database.write() as connection:
-            _fence(connection, epoch)
-            if not _is_deploying(connection, endpoint_id, config_version):
+            configs.fence(connection, epoch)
+            if not configs.activate(connection, endpoint_id, config_version, at):
                 return False
-            _update_endpoint(
-                connection,
-                endpoint_id,
-                at,
-                active_version=config_version,
-                pending_version=None,
-                config_update=ConfigUpdate.NOT_UPDATING.value,
-            )
             journals.append(connection, journal)
             return True
 
@@ -242,13 +217,9 @@ class Store:
         one), all others become ABORTED. The active config is untouched.
         """
         with self._database.write() as connection:
-            _fence(connection, epoch)
-            if not _is_deploying(connection, endpoint_id, config_version):
+            configs.fence(connection, epoch)
+            if not configs.fail(connection, endpoint_id, config_version, message, at):
                 return False
-            _abort_entities(connection, endpoint_id, config_version, message)
-            _update_endpoint(
-                connection, endpoint_id, at, config_update=ConfigUpdate.UPDATE_FAILED.value
-            )
             journals.append(connection, journal)
             return True
 
@@ -263,7 +234,7 @@ class Store:
     ) -> RouteTable:
         """Make these the routes, as the next generation; the last table when nothing changed."""
         with self._database.write() as connection:
-            _fence(connection, epoch)
+            configs.fence(connection, epoch)
             last = _routes(connection)
             if last.endpoints == endpoints:
                 return last
@@ -297,24 +268,12 @@ class Store:
 def _live(connection: Connection, name: str) -> Endpoint:
     found = read_endpoints(connection, _endpoints.c.name == name, _endpoints.c.deleted_at.is_(None))
     if not found:
-        raise ResourceDoesNotExist(_MISSING.format(name))
+        raise ResourceDoesNotExist(configs.MISSING.format(name))
     return found[0]
-
-
-def _live_row(connection: Connection, name: str) -> Row[Any]:
-    row = live_row(connection, name)
-    if row is None:
-        raise ResourceDoesNotExist(_MISSING.format(name))
-    return row
 
 
 def _epoch(connection: Connection) -> int:
     return int(connection.execute(select(tables.control.c.epoch)).scalar_one())
-
-
-def _fence(connection: Connection, epoch: int | None) -> None:
-    if epoch is not None and epoch < (newest := _epoch(connection)):
-        raise FencedOut(f"The controller of epoch {epoch} was replaced by that of epoch {newest}.")
 
 
 def _routes(connection: Connection) -> RouteTable:
@@ -325,48 +284,4 @@ def _routes(connection: Connection) -> RouteTable:
 def _clear_default(connection: Connection) -> None:
     connection.execute(
         update(_endpoints).where(_endpoints.c.is_default.is_(True)).values(is_default=False)
-    )
-
-
-def _insert_config(connection: Connection, endpoint_id: str, config: EndpointConfig) -> None:
-    connection.execute(insert(_configs).values(rows.config_row(endpoint_id, config)))
-    if config.entities:
-        connection.execute(insert(_entities), rows.entity_rows(endpoint_id, config))
-
-
-def _update_endpoint(
-    connection: Connection, endpoint_id: str, at: datetime, **values: object
-) -> None:
-    connection.execute(
-        update(_endpoints)
-        .where(_endpoints.c.id == endpoint_id)
-        .values(updated_at=to_millis(at), **values)
-    )
-
-
-def _is_deploying(connection: Connection, endpoint_id: str, version: int) -> bool:
-    count = select(func.count()).where(
-        _endpoints.c.id == endpoint_id,
-        _endpoints.c.pending_version == version,
-        _endpoints.c.config_update == ConfigUpdate.IN_PROGRESS.value,
-        _endpoints.c.deleted_at.is_(None),
-    )
-    return bool(connection.execute(count).scalar_one())
-
-
-def _abort_entities(connection: Connection, endpoint_id: str, version: int, message: str) -> None:
-    of_config = (_entities.c.endpoint_id == endpoint_id, _entities.c.version == version)
-    failed = _entities.c.deployment == Deployment.FAILED.value
-    connection.execute(
-        update(_entities)
-        .where(*of_config, failed, _entities.c.deployment_message == "")
-        .values(deployment_message=message)
-    )
-    connection.execute(
-        update(_entities)
-        .where(*of_config, ~failed)
-        .values(
-            deployment=Deployment.ABORTED.value,
-            deployment_message=f"Served model creation aborted: {message}",
-        )
     )

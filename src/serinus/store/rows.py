@@ -154,7 +154,7 @@ def _entity_of(row: Row[Any]) -> ServedEntity:
 
 def routes_row(endpoints: tuple[EndpointRoutes, ...]) -> list[dict[str, Any]]:
     """Routes as JSON values."""
-    return [asdict(endpoint) for endpoint in endpoints]
+    return [msgspec.to_builtins(endpoint) for endpoint in endpoints]
 
 
 def routes_of(value: list[dict[str, Any]]) -> tuple[EndpointRoutes, ...]:

@@ -12,7 +12,7 @@ from alembic.util import CommandError
 from sqlalchemy import Connection
 
 from serinus.store.failures import StoreError
-from serinus.store.tables import metadata
+from serinus.store.rollout_tables import rollouts
 
 __all__ = ["head", "migrate", "revision"]
 
@@ -46,7 +46,7 @@ def migrate(connection: Connection, target: str = "head") -> None:
         return scripts._upgrade_revs(target, current)
 
     with _migrating, EnvironmentContext(Config(), scripts, fn=steps) as environment:
-        environment.configure(connection=connection, target_metadata=metadata)
+        environment.configure(connection=connection, target_metadata=rollouts.metadata)
         try:
             environment.run_migrations()
         except CommandError as error:

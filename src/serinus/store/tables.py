@@ -20,7 +20,16 @@ from sqlalchemy import (
     text,
 )
 
-__all__ = ["configs", "control", "endpoints", "entries", "metadata", "routing", "served_entities"]
+__all__ = [
+    "configs",
+    "control",
+    "endpoints",
+    "entries",
+    "json_type",
+    "metadata",
+    "routing",
+    "served_entities",
+]
 
 metadata = MetaData(
     naming_convention={
@@ -33,7 +42,8 @@ metadata = MetaData(
 )
 
 _LIVE = text("deleted_at IS NULL")
-_JSON = JSON(none_as_null=True)
+#: None is SQL's NULL, never JSON's.
+json_type = JSON(none_as_null=True)
 
 endpoints = Table(
     "endpoints",
@@ -45,7 +55,7 @@ endpoints = Table(
     Column("updated_at", BigInteger, nullable=False),
     Column("deleted_at", BigInteger),
     Column("description", Text, nullable=False),
-    Column("tags", _JSON, nullable=False),
+    Column("tags", json_type, nullable=False),
     Column("route_optimized", Boolean, nullable=False),
     Column("is_default", Boolean, nullable=False),
     Column("config_update", String(32), nullable=False),
@@ -70,7 +80,7 @@ configs = Table(
     ),
     Column("version", Integer, primary_key=True, autoincrement=False),
     Column("created_at", BigInteger, nullable=False),
-    Column("auto_capture", _JSON),
+    Column("auto_capture", json_type),
 )
 
 served_entities = Table(
@@ -86,10 +96,10 @@ served_entities = Table(
     Column("entity_name", Text, nullable=False),
     Column("entity_version", String(255), nullable=False),
     Column("replicas", Integer, nullable=False),
-    Column("environment_vars", _JSON, nullable=False),
-    Column("echo", _JSON, nullable=False),
-    Column("model", _JSON),
-    Column("environment", _JSON),
+    Column("environment_vars", json_type, nullable=False),
+    Column("echo", json_type, nullable=False),
+    Column("model", json_type),
+    Column("environment", json_type),
     Column("deployment", String(32), nullable=False),
     Column("deployment_message", Text, nullable=False),
     Column("build_log", Text, nullable=False),
@@ -111,9 +121,11 @@ entries = Table(
     Column("actor", String(255), nullable=False),
     # No foreign key: the journal outlives what it speaks of.
     Column("endpoint_id", String(64)),
+    Column("rollout_id", String(64)),
     Column("kind", String(64), nullable=False),
-    Column("data", _JSON, nullable=False),
+    Column("data", json_type, nullable=False),
     Index("ix_journal_endpoint_id_id", "endpoint_id", "id"),
+    Index("ix_journal_rollout_id_id", "rollout_id", "id"),
     sqlite_autoincrement=True,
 )
 
@@ -131,5 +143,5 @@ routing = Table(
     metadata,
     Column("id", Integer, CheckConstraint("id = 1", name="single"), primary_key=True),
     Column("generation", BigInteger, nullable=False),
-    Column("routes", _JSON, nullable=False),
+    Column("routes", json_type, nullable=False),
 )

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from serinus.controller.reconcile import backoff, group_of, reconcile
+from serinus.controller.groups import group_of
+from serinus.controller.reconcile import backoff, reconcile
 from serinus.controller.snapshot import (
     Activate,
     Crashes,

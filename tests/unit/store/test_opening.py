@@ -24,7 +24,7 @@ def engine(url):
 def test_migrations_make_exactly_the_tables(engine):
     with engine.begin() as connection:
         migrate(connection)
-        assert revision(connection) == head() == "0001"
+        assert revision(connection) == head() == REVISION
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
         # What the comparison does not look at.
         made = {each["name"] for each in inspect(connection).get_indexes("endpoints")}

@@ -8,11 +8,11 @@ from sqlalchemy import select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.schema import CreateTable
 
-from serinus.store.migrations.versions import r0001_foundation
+from serinus.store.migrations.versions import r0001_foundation, r0002_rollouts
 from serinus.store.tables import control, metadata
 
 
-def test_every_table_and_the_first_migration_can_be_said():
+def test_every_table_and_every_migration_can_be_said():
     for table in metadata.sorted_tables:
         assert "CREATE TABLE" in str(CreateTable(table).compile(dialect=postgresql.dialect()))
     said = StringIO()
@@ -21,6 +21,7 @@ def test_every_table_and_the_first_migration_can_be_said():
     )
     with Operations.context(context):
         r0001_foundation.upgrade()
+        r0002_rollouts.upgrade()
     sql = said.getvalue()
     assert sql.count("CREATE TABLE") == len(metadata.tables)
     assert "ON endpoints (name) WHERE deleted_at IS NULL" in sql

@@ -1,0 +1,231 @@
+"""Moves rollouts: hears what people asked, looks at the world, stores each decision.
+
+The decision is `rollout.machine`'s, the evidence is the judge's; this only brings them together.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import structlog
+
+from serinus.controller.facts import facts_of
+from serinus.controller.groups import groups_of
+from serinus.controller.snapshot import RolloutView, Snapshot
+from serinus.entities import Endpoint, ServedEntity
+from serinus.errors import InvalidState, ResourceConflict
+from serinus.rollout.events import (
+    Abort,
+    Approve,
+    Event,
+    GuardrailVerdict,
+    Observed,
+    Pause,
+    Promote,
+    Resume,
+    Retry,
+    Superseded,
+    Verdict,
+)
+from serinus.rollout.machine import decide
+from serinus.rollout.state import Decision, Phase
+from serinus.store.journal import JournalEntry
+from serinus.store.repository import Store
+from serinus.store.rollouts import StaleDecision, StoredRollout, Wish
+
+__all__ = ["Judge", "Judgement", "advance_rollouts", "event_of", "judge_nothing", "views"]
+
+_log = structlog.get_logger("serinus.controller")
+#: Ended rollouts are looked at for as long as they may keep something warm.
+_WARM_AT_MOST = timedelta(days=8)
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What the evidence says of one rollout now."""
+
+    verdicts: tuple[GuardrailVerdict, ...] = ()
+    #: Shadowed and compared requests of the stage.
+    shadow_requests: int = 0
+
+
+Judge = Callable[[RolloutView], Judgement]
+
+
+def judge_nothing(view: RolloutView) -> Judgement:
+    """A judge without evidence: NO_DATA for each guardrail that was asked for, never a pass."""
+    return Judgement(
+        tuple(
+            GuardrailVerdict(guardrail.name, Verdict.NO_DATA, "no evidence is collected yet")
+            for guardrail in view.state.spec.guardrails
+        )
+    )
+
+
+def views(store: Store, endpoints: Sequence[Endpoint], at: datetime) -> tuple[RolloutView, ...]:
+    """Every rollout that still matters, with its two versions; deleted endpoints have none."""
+    living = {endpoint.id for endpoint in endpoints if not endpoint.deleted}
+    found = []
+    for rollout in store.rollouts.relevant(at - _WARM_AT_MOST):
+        if rollout.endpoint_id not in living:
+            continue
+        stable_config = store.config(rollout.endpoint_id, rollout.stable_version)
+        target_config = store.config(rollout.endpoint_id, rollout.target_version)
+        if stable_config is None or target_config is None:
+            continue
+        stable = stable_config.entity(rollout.state.stable)
+        candidate = target_config.entity(rollout.state.candidate)
+        if stable is not None and candidate is not None:
+            objection = _objection(store, rollout, stable, candidate)
+            found.append(RolloutView(rollout, stable, candidate, objection))
+    return tuple(found)
+
+
+def _objection(
+    store: Store, rollout: StoredRollout, stable: ServedEntity, candidate: ServedEntity
+) -> str:
+    """Why this very model must not be rolled out; known only once it is fetched."""
+    state = rollout.state
+    if candidate.model is None or state.attempt > 1 or state.phase is not Phase.PENDING:
+        return ""
+    if stable.model is not None and stable.model.digest == candidate.model.digest:
+        return "it is, byte for byte, the model that serves now"
+    refusal = store.rollouts.refused(rollout.endpoint_id).get(candidate.model.digest)
+    if refusal is None or refusal.rollout_id == state.id:
+        return ""
+    return (
+        f"rollout {refusal.rollout_id} has rolled this very model back ({refusal.reason}); "
+        f"`serinus rollout retry` takes that one up again"
+    )
+
+
+def advance_rollouts(snapshot: Snapshot, store: Store, judge: Judge, *, epoch: int) -> bool:
+    """One turn of every rollout under way; True when a state changed.
+
+    Raises what the store raises. A rollout that changed meanwhile is left for the next turn.
+    """
+    wishes: dict[str, list[Wish]] = {}
+    for wish in store.rollouts.wishes():
+        wishes.setdefault(wish.rollout_id, []).append(wish)
+    changed = False
+    groups = groups_of(snapshot)
+    for view in snapshot.rollouts:
+        rollout = view.rollout
+        try:
+            for wish in wishes.get(rollout.state.id, ()):
+                rollout = _hear(store, rollout, wish, epoch=epoch)
+            if snapshot.replicas is not None and rollout.state == view.state and view.routes:
+                judged = judge(view)
+                facts = facts_of(
+                    snapshot,
+                    view,
+                    groups,
+                    verdicts=judged.verdicts,
+                    shadow_requests=judged.shadow_requests,
+                )
+                event = Observed(snapshot.at, facts)
+                rollout = _decide(store, rollout, event, epoch=epoch, judged=judged)
+        except StaleDecision:
+            changed = True
+        changed = changed or rollout is not view.rollout
+    return changed
+
+
+def event_of(verb: str, actor: str, at: datetime, data: Mapping[str, Any]) -> Event:
+    """The machine's event for a verb of the API; raises ValueError for one that there is not."""
+    match verb:
+        case "promote":
+            return Promote(at, actor, bool(data.get("full")))
+        case "pause":
+            return Pause(at, actor)
+        case "resume":
+            return Resume(at, actor)
+        case "approve":
+            return Approve(at, actor)
+        case "abort":
+            return Abort(at, actor, str(data.get("reason", "")))
+        case "retry":
+            return Retry(at, actor, bool(data.get("fresh_evidence")))
+        case "supersede":
+            return Superseded(at, str(data.get("by", "")))
+        case _:
+            raise ValueError(f"no verb {verb}")
+
+
+def _hear(store: Store, rollout: StoredRollout, wish: Wish, *, epoch: int) -> StoredRollout:
+    event = event_of(wish.verb, wish.actor, wish.at, wish.data)
+    try:
+        return _decide(store, rollout, event, epoch=epoch, wish=wish)
+    except (InvalidState, ResourceConflict) as refusal:
+        data = {"verb": wish.verb, "why": refusal.message}
+        entry = _entry(rollout, "wish_refused", wish.at, data, actor=wish.actor)
+        store.rollouts.drop_wish(wish.id, entries=[entry])
+        _log.warning("wish_refused", rollout=rollout.state.id, verb=wish.verb, why=refusal.message)
+        return rollout
+
+
+def _decide(
+    store: Store,
+    rollout: StoredRollout,
+    event: Event,
+    *,
+    epoch: int,
+    judged: Judgement | None = None,
+    wish: Wish | None = None,
+) -> StoredRollout:
+    decision = decide(rollout.state, event)
+    if decision.state == rollout.state and wish is None:
+        return rollout
+    stored = store.rollouts.decide(
+        rollout,
+        decision.state,
+        decision.effects,
+        event.at,
+        epoch=epoch,
+        heard=[wish.id] if wish is not None else [],
+        entries=[_journal(rollout, decision, event, judged, wish)],
+    )
+    if decision.state.phase is not rollout.state.phase:
+        _log.info(
+            "rollout_moved",
+            rollout=stored.state.id,
+            endpoint=stored.state.endpoint,
+            phase=stored.state.phase.value,
+            reason=stored.state.reason,
+        )
+    return stored
+
+
+def _journal(
+    rollout: StoredRollout,
+    decision: Decision,
+    event: Event,
+    judged: Judgement | None,
+    wish: Wish | None,
+) -> JournalEntry:
+    before, after = rollout.state, decision.state
+    data: dict[str, Any] = {
+        "event": wish.verb if wish is not None else type(event).__name__.lower(),
+        "from": before.phase.value,
+        "to": after.phase.value,
+        "stage": after.stage,
+        "candidate_bp": after.candidate_bp,
+        "shadow_bp": after.shadow_bp,
+        "reason": after.reason,
+        "waiting_for": after.waiting_for,
+        "effects": [{"id": each.id, "kind": type(each).__name__} for each in decision.effects],
+    }
+    if judged is not None:
+        data["verdicts"] = [
+            {"name": each.name, "verdict": each.verdict.value, "reason": each.reason}
+            for each in judged.verdicts
+        ]
+    actor = wish.actor if wish is not None else "controller"
+    return _entry(rollout, "rollout_decided", event.at, data, actor=actor)
+
+
+def _entry(
+    rollout: StoredRollout, kind: str, at: datetime, data: dict[str, Any], *, actor: str
+) -> JournalEntry:
+    return JournalEntry(actor, kind, at, rollout.endpoint_id, data, rollout_id=rollout.state.id)

@@ -1,0 +1,97 @@
+"""The routes that configs and rollouts ask for, over the replicas that are ready. Pure."""
+
+from collections.abc import Iterator
+
+from serinus.controller.groups import Group, group_of
+from serinus.controller.snapshot import RolloutView, Snapshot
+from serinus.entities import Endpoint, EndpointConfig, ServedEntity
+from serinus.rollout.routing import routing
+from serinus.rollout.spec import GuardrailKind
+from serinus.traffic import EndpointRoutes, ReplicaAddress, ServedRoute, StageRoute
+
+__all__ = ["routes_of", "stage_of"]
+
+
+def routes_of(
+    snapshot: Snapshot, groups: dict[str, Group], cutting: set[str]
+) -> tuple[EndpointRoutes, ...]:
+    """Routes of every endpoint that has any; those in ``cutting`` by their pending config."""
+    routes = []
+    for endpoint in sorted(snapshot.endpoints, key=lambda endpoint: endpoint.name):
+        config = endpoint.pending if endpoint.id in cutting else endpoint.active
+        if config is None or endpoint.deleted:
+            continue
+        view = snapshot.governing(endpoint.id)
+        weights = dict(config.weights) if view is None else _weights(view)
+        served = tuple(
+            _served(snapshot, groups, endpoint, entity, weights.get(entity.name, 0))
+            for entity in _entities(config, view)
+            if entity.environment is not None
+        )
+        stage = None if view is None else stage_of(view)
+        routes.append(EndpointRoutes(endpoint.name, served, endpoint.default, stage))
+    return tuple(routes)
+
+
+def stage_of(view: RolloutView) -> StageRoute:
+    """What gateways must do for this rollout now."""
+    state, wanted = view.state, routing(view.state)
+    tolerances = [
+        guardrail.tolerance
+        for guardrail in state.spec.guardrails
+        if guardrail.kind is GuardrailKind.PREDICTIONS
+    ]
+    return StageRoute(
+        rollout_id=state.id,
+        stage=wanted.stage,
+        salt=state.salt,
+        stable=state.stable,
+        candidate=state.candidate,
+        candidate_bp=wanted.candidate_bp,
+        unit=state.spec.unit,
+        control=view.control.name if wanted.control_bp else "",
+        control_bp=wanted.control_bp,
+        shadow_bp=wanted.shadow_bp,
+        warmup_s=state.spec.step.warmup_s,
+        **({"tolerance": tolerances[0]} if tolerances else {}),
+    )
+
+
+def _weights(view: RolloutView) -> dict[str, int]:
+    wanted = routing(view.state)
+    return {
+        view.state.stable: wanted.stable_bp,
+        view.state.candidate: wanted.candidate_bp,
+        view.control.name: wanted.control_bp,
+    }
+
+
+def _entities(config: EndpointConfig, view: RolloutView | None) -> Iterator[ServedEntity]:
+    """The config's own, and those that only the rollout brings."""
+    yield from config.entities
+    if view is None:
+        return
+    known = {entity.name for entity in config.entities}
+    own = [view.stable, view.candidate, *([view.control] if view.state.control_bp else [])]
+    yield from (entity for entity in own if entity.name not in known)
+
+
+def _served(
+    snapshot: Snapshot,
+    groups: dict[str, Group],
+    endpoint: Endpoint,
+    entity: ServedEntity,
+    weight_bp: int,
+) -> ServedRoute:
+    group = groups.get(group_of(endpoint.id, entity))
+    addresses = (
+        ReplicaAddress(r.spec.replica_id, r.address, r.spec.model_digest)
+        for r in (group.ready if group is not None else ())
+    )
+    return ServedRoute(
+        entity.name,
+        weight_bp,
+        tuple(sorted(addresses, key=lambda replica: replica.replica_id)),
+        snapshot.policy.queue_limit,
+        snapshot.policy.deadline_s,
+    )

@@ -1,0 +1,1 @@
+"""How a new version earns its traffic: decisions as plain data. It never does anything itself."""
