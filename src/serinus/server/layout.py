@@ -59,7 +59,8 @@ class Layout:
 
     def make(self) -> None:
         """Create the directories, closed to other users; raises OSError naming the path."""
-        self.home.mkdir(parents=True, exist_ok=True)
+        # The database holds the environment variables of models.
+        self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.logs.mkdir(exist_ok=True)
         self.run.mkdir(mode=0o700, parents=True, exist_ok=True)
         owner = self.run.stat()
