@@ -1,25 +1,35 @@
-"""The controller's lines to the gateways: RouteTables go out, acknowledgements come in.
+"""The controller's lines to the gateways: RouteTables go out; acknowledgements, evidence and
+signs of life come in.
 
 One listening unix socket, one thread per gateway; gateways are few. What a gateway has not
 acknowledged it may still be doing, unless its process is known to be dead.
 """
 
 import socket
+import struct
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
 import structlog
 
+from serinus.evidence.summary import Flush
 from serinus.replica.protocol import Decoder, Frame, FrameError, Kind, encode
 from serinus.traffic import Acknowledge, GatewayHello, RouteTable
 
-__all__ = ["GatewayLinks"]
+__all__ = ["GatewayKey", "GatewayLinks"]
+
+#: (gateway id, incarnation)
+GatewayKey = tuple[str, str]
 
 _log = structlog.get_logger("serinus.controller")
+#: A gateway that takes no bytes for this long (seconds, microseconds) is hung up on: the control
+#: loop must never wait for one.
+_SEND_TIMEOUT = struct.pack("ll", 0, 250_000)
 
 
 @dataclass(slots=True)
@@ -30,24 +40,42 @@ class _Gateway:
     acknowledged: int
     #: None while it is not connected.
     connection: socket.socket | None
+    #: When it was last heard of, by the links' clock.
+    heard: float
+    #: Held while a frame is written, so that two threads' frames do not mix.
+    writing: threading.Lock = field(default_factory=threading.Lock)
+
+
+def _nobody(_key: GatewayKey, _flush: Flush) -> None:
+    """For a controller that keeps no evidence."""
 
 
 class GatewayLinks:
     """Publishes tables to every gateway and knows which generation each of them serves by.
 
     ``alive`` says whether a process id still runs; ``wake`` is called on every acknowledgement.
+    ``on_summary`` is called in a gateway's own thread with each flush; once it has returned, the
+    gateway is told that the flush is kept. ``clock`` is monotonic.
     """
 
     def __init__(
-        self, socket_path: Path, *, alive: Callable[[int], bool], wake: Callable[[], None]
+        self,
+        socket_path: Path,
+        *,
+        alive: Callable[[int], bool],
+        wake: Callable[[], None],
+        on_summary: Callable[[GatewayKey, Flush], None] = _nobody,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._path = socket_path
         self._alive = alive
         self._wake = wake
+        self._on_summary = on_summary
+        self._clock = clock
         self._lock = threading.Lock()
         self._table: RouteTable | None = None
         self._frame = b""
-        self._gateways: dict[tuple[str, str], _Gateway] = {}
+        self._gateways: dict[GatewayKey, _Gateway] = {}
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
 
     def start(self) -> None:
@@ -72,9 +100,9 @@ class GatewayLinks:
             if self._table is not None and table.generation <= self._table.generation:
                 return
             self._table, self._frame = table, frame
-            connections = [g.connection for g in self._gateways.values() if g.connection]
-        for connection in connections:
-            _send(connection, frame)
+            gateways = list(self._gateways.values())
+        for gateway in gateways:
+            _send(gateway, frame)
 
     def acknowledged(self) -> int:
         """The generation that every gateway which may be serving has reached.
@@ -94,6 +122,13 @@ class GatewayLinks:
         with self._lock:
             return sum(gateway.connection is not None for gateway in self._gateways.values())
 
+    def silent(self, longer_than_s: float) -> list[GatewayHello]:
+        """Gateways whose process lives and that were not heard of for longer than that."""
+        before = self._clock() - longer_than_s
+        with self._lock:
+            quiet = [g.hello for g in self._gateways.values() if g.heard < before]
+        return [hello for hello in quiet if self._alive(hello.pid)]
+
     def _accept(self) -> None:
         while True:
             try:
@@ -105,15 +140,16 @@ class GatewayLinks:
             ).start()
 
     def _serve(self, connection: socket.socket) -> None:
-        key: tuple[str, str] | None = None
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _SEND_TIMEOUT)
+        key: GatewayKey | None = None
         decoder = Decoder()
         try:
             while data := connection.recv(1 << 16):
                 for frame in decoder.feed(data):
                     if frame.kind is Kind.GATEWAY:
                         key = self._greet(connection, frame)
-                    elif frame.kind is Kind.ACKNOWLEDGE and key is not None:
-                        self._acknowledge(key, frame)
+                    elif key is not None:
+                        self._receive(key, frame)
         except (OSError, FrameError, msgspec.DecodeError) as error:
             _log.warning("gateway_link_broken", gateway=key, error=str(error))
         finally:
@@ -124,31 +160,53 @@ class GatewayLinks:
                     gateway.connection = None
             self._wake()
 
-    def _greet(self, connection: socket.socket, frame: Frame) -> tuple[str, str]:
+    def _receive(self, key: GatewayKey, frame: Frame) -> None:
+        with self._lock:
+            gateway = self._gateways.get(key)
+            if gateway is None:
+                return
+            gateway.heard = self._clock()
+        if frame.kind is Kind.ACKNOWLEDGE:
+            self._acknowledge(gateway, frame)
+        elif frame.kind is Kind.SUMMARY:
+            flush = msgspec.msgpack.decode(frame.body, type=Flush)
+            try:
+                self._on_summary(key, flush)
+            except Exception:  # noqa: BLE001 - unacknowledged, it comes again with the next flush
+                _log.exception("summary_not_kept", gateway=key[0])
+            else:
+                _send(gateway, encode(Frame(Kind.SUMMARY, frame.id)))
+
+    def _greet(self, connection: socket.socket, frame: Frame) -> GatewayKey:
         hello = msgspec.msgpack.decode(frame.meta, type=GatewayHello)
         key = (hello.gateway_id, hello.incarnation)
         with self._lock:
-            self._gateways[key] = _Gateway(hello, hello.generation, connection)
+            gateway = _Gateway(hello, hello.generation, connection, self._clock())
+            self._gateways[key] = gateway
             table = self._frame
         _log.info("gateway_connected", gateway=hello.gateway_id, generation=hello.generation)
         if table:
-            _send(connection, table)
+            _send(gateway, table)
         self._wake()
         return key
 
-    def _acknowledge(self, key: tuple[str, str], frame: Frame) -> None:
+    def _acknowledge(self, gateway: _Gateway, frame: Frame) -> None:
         generation = msgspec.msgpack.decode(frame.meta, type=Acknowledge).generation
         with self._lock:
-            gateway = self._gateways.get(key)
-            if gateway is not None:
-                gateway.acknowledged = max(gateway.acknowledged, generation)
+            gateway.acknowledged = max(gateway.acknowledged, generation)
         self._wake()
 
 
-def _send(connection: socket.socket, frame: bytes) -> None:
-    # A gateway that is gone gets the table when it is back: its reader thread sees the end.
-    with suppress(OSError):
-        connection.sendall(frame)
+def _send(gateway: _Gateway, frame: bytes) -> None:
+    connection = gateway.connection
+    if connection is None:
+        return
+    with gateway.writing:
+        try:
+            connection.sendall(frame)
+        except OSError:
+            # Half a frame may be out. The gateway gets the newest table when it is back.
+            _hang_up(connection)
 
 
 def _hang_up(connection: socket.socket) -> None:

@@ -4,7 +4,7 @@ The decision is `rollout.machine`'s, the evidence is the judge's; this only brin
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -48,12 +48,14 @@ class Judgement:
     verdicts: tuple[GuardrailVerdict, ...] = ()
     #: Shadowed and compared requests of the stage.
     shadow_requests: int = 0
+    #: All that was judged by, as JSON values; empty without evidence.
+    evidence: dict[str, Any] = field(default_factory=dict)
 
 
-Judge = Callable[[RolloutView], Judgement]
+Judge = Callable[[RolloutView, datetime], Judgement]
 
 
-def judge_nothing(view: RolloutView) -> Judgement:
+def judge_nothing(view: RolloutView, _: datetime) -> Judgement:
     """A judge without evidence: NO_DATA for each guardrail that was asked for, never a pass."""
     return Judgement(
         tuple(
@@ -116,7 +118,7 @@ def advance_rollouts(snapshot: Snapshot, store: Store, judge: Judge, *, epoch: i
             for wish in wishes.get(rollout.state.id, ()):
                 rollout = _hear(store, rollout, wish, epoch=epoch)
             if snapshot.replicas is not None and rollout.state == view.state and view.routes:
-                judged = judge(view)
+                judged = judge(view, snapshot.at)
                 facts = facts_of(
                     snapshot,
                     view,
@@ -221,6 +223,7 @@ def _journal(
             {"name": each.name, "verdict": each.verdict.value, "reason": each.reason}
             for each in judged.verdicts
         ]
+        data["evidence"] = judged.evidence
     actor = wish.actor if wish is not None else "controller"
     return _entry(rollout, "rollout_decided", event.at, data, actor=actor)
 

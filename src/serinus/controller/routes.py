@@ -42,7 +42,7 @@ def stage_of(view: RolloutView) -> StageRoute:
         if guardrail.kind is GuardrailKind.PREDICTIONS
     ]
     return StageRoute(
-        rollout_id=state.id,
+        rollout_id=state.evidence_key,
         stage=wanted.stage,
         salt=state.salt,
         stable=state.stable,

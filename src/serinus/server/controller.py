@@ -14,13 +14,13 @@ import structlog
 from uv import find_uv_bin
 
 from serinus.controller.bootstrap import endpoint_name, want_model
+from serinus.controller.evidence import Assessor
 from serinus.controller.executor import Executor
 from serinus.controller.links import GatewayLinks
 from serinus.controller.loop import Loop
 from serinus.controller.messages import Messenger, Outside, UndeliveredError
 from serinus.controller.output import replica_logs
 from serinus.controller.prober import Prober
-from serinus.controller.rollouts import judge_nothing
 from serinus.controller.snapshot import Policy
 from serinus.engine.artifacts import ModelStore
 from serinus.engine.environment import EnvironmentBuilder
@@ -84,8 +84,12 @@ class _Controller:
             lifeline_fd=inheritance.lifeline_fd,
             drain_s=settings.drain,
         )
+        self._assessor = Assessor(self.store)
         self._links = GatewayLinks(
-            self._layout.links_socket, alive=psutil.pid_exists, wake=self._wake
+            self._layout.links_socket,
+            alive=psutil.pid_exists,
+            wake=self._wake,
+            on_summary=self._assessor.on_summary,
         )
         self._executor = Executor(
             self.store,
@@ -106,7 +110,7 @@ class _Controller:
             self._executor,
             self._prober,
             self._messenger,
-            judge=judge_nothing,
+            judge=self._assessor.judge,
             policy=_policy(settings, epoch),
             clock=_now,
         )

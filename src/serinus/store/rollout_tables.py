@@ -4,7 +4,7 @@ from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, String, T
 
 from serinus.store.tables import json_type, metadata
 
-__all__ = ["events", "messages", "policies", "refusals", "rollouts"]
+__all__ = ["events", "evidence", "messages", "policies", "refusals", "rollouts"]
 
 _ID = BigInteger().with_variant(Integer, "sqlite")
 
@@ -62,6 +62,16 @@ policies = Table(
     metadata,
     _endpoint_id(primary_key=True),
     Column("policy", json_type, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+)
+
+#: What gateways saw of a rollout, as it was last judged by.
+evidence = Table(
+    "evidence",
+    metadata,
+    Column("key", String(96), primary_key=True),
+    Column("rollout_id", String(64), ForeignKey("rollouts.id", ondelete="CASCADE"), nullable=False),
+    Column("kept", json_type, nullable=False),
     Column("updated_at", BigInteger, nullable=False),
 )
 

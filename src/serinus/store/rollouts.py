@@ -234,6 +234,25 @@ class Rollouts:
                 .values(tries=_messages.c.tries + 1, not_before=to_millis(until))
             )
 
+    # --- evidence ---------------------------------------------------------------------------
+
+    def keep_evidence(self, rollout_id: str, key: str, kept: dict[str, Any], at: datetime) -> None:
+        """Replace what is kept under ``key``."""
+        table = rollout_tables.evidence
+        values = {"kept": kept, "updated_at": to_millis(at)}
+        with self._database.write() as connection:
+            known = connection.execute(update(table).where(table.c.key == key).values(values))
+            if not known.rowcount:
+                connection.execute(insert(table).values(key=key, rollout_id=rollout_id, **values))
+
+    def evidence(self, key: str) -> dict[str, Any] | None:
+        """What is kept under ``key``, or None."""
+        table = rollout_tables.evidence
+        with self._database.read() as connection:
+            query = select(table.c.kept).where(table.c.key == key)
+            found: dict[str, Any] | None = connection.execute(query).scalar_one_or_none()
+            return found
+
     # --- policy and refusals ----------------------------------------------------------------
 
     def policy(self, endpoint_id: str) -> dict[str, Any] | None:

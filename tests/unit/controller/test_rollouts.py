@@ -1,6 +1,7 @@
 """Rollouts through the real loop and store: what gateways are told and what runs, and when."""
 
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,11 @@ from serinus.rollout.events import GuardrailVerdict, Verdict
 from serinus.rollout.state import Phase
 from tests.unit.controller.world import World
 
-TIMED: dict[str, Any] = {"guardrails": [], "advance": {"after": "10s"}, "step": {"min_duration": "5s"}}
+TIMED: dict[str, Any] = {
+    "guardrails": [],
+    "advance": {"after": "10s"},
+    "step": {"min_duration": "5s"},
+}
 
 
 @pytest.fixture
@@ -24,12 +29,12 @@ def world(tmp_path: Path) -> Iterator[World]:
     world.close()
 
 
-def _safe(_: object) -> Judgement:
+def _safe(_: RolloutView, __: datetime) -> Judgement:
     names = ("error_rate", "latency", "predictions")
     return Judgement(tuple(GuardrailVerdict(name, Verdict.SAFE, "", WHOLE) for name in names))
 
 
-def _bad(view: RolloutView) -> Judgement:
+def _bad(view: RolloutView, _: datetime) -> Judgement:
     if not view.state.candidate_bp:
         return Judgement()  # nothing can be held against what has had no traffic
     return Judgement((GuardrailVerdict("error_rate", Verdict.REGRESSED, "9 of 11 errors"),))

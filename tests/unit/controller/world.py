@@ -106,7 +106,7 @@ class World:
             self.executor,
             Deaf(),  # type: ignore[arg-type]
             self.messenger,
-            judge=lambda view: self.judge(view),
+            judge=lambda view, at: self.judge(view, at),
             policy=Policy(epoch, 128, 1, 120.0, 1024, 60.0),
             clock=lambda: self.at,
         )

@@ -22,8 +22,9 @@ def downgrade() -> None:
     with op.batch_alter_table("journal") as journal:
         journal.drop_index("ix_journal_rollout_id_id")
         journal.drop_column("rollout_id")
-    for table in ("refusals", "policies", "rollout_messages", "rollout_events", "rollouts"):
+    for table in ("evidence", "refusals", "policies", "rollout_messages", "rollout_events"):
         op.drop_table(table)
+    op.drop_table("rollouts")
 
 
 def _id() -> sa.types.TypeEngine[int]:
@@ -85,6 +86,15 @@ def _events_and_messages() -> None:
 
 
 def _policies_and_refusals() -> None:
+    op.create_table(
+        "evidence",
+        sa.Column("key", sa.String(96), nullable=False),
+        sa.Column("rollout_id", sa.String(64), nullable=False),
+        sa.Column("kept", sa.JSON, nullable=False),
+        sa.Column("updated_at", sa.BigInteger, nullable=False),
+        _of("evidence", "rollout_id"),
+        sa.PrimaryKeyConstraint("key", name=op.f("pk_evidence")),
+    )
     op.create_table(
         "policies",
         sa.Column("endpoint_id", sa.String(64), nullable=False),
