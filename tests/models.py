@@ -149,6 +149,24 @@ class Version(_Model):
         return np.full(len(model_input), self.number)
 
 
+class Candidate(_Model):
+    """Answers its number, after ``ms`` milliseconds; ``x`` decides who gets the worse of it.
+
+    For ``x`` from 100 on, by ``x % 100``: below ``fails`` it raises, below ``flips`` it adds one.
+    """
+
+    def __init__(self, number: int, ms: float = 0.0, fails: int = 0, flips: int = 0) -> None:
+        self.number, self.ms, self.fails, self.flips = number, ms, fails, flips
+
+    def predict(self, context, model_input, params=None):
+        time.sleep(self.ms / 1000)
+        x = model_input["x"].to_numpy()
+        hundredth = np.where(x >= 100, x % 100, 100)
+        if (hundredth < self.fails).any():
+            raise ValueError("this one is beyond me")
+        return np.where(hundredth < self.flips, self.number + 1, self.number)
+
+
 class Echo(_Model):
     """Answers its input as it came, with types."""
 
@@ -295,6 +313,11 @@ MODELS: dict[str, Callable[[Path], Path]] = {
     "version-1": _python(lambda: Version(1)),
     "version-2": _python(lambda: Version(2)),
     "version-3": _python(lambda: Version(3)),
+    "candidate-same": _python(lambda: Candidate(1, ms=10)),
+    "candidate-again": _python(lambda: Candidate(1, ms=10.01)),
+    "candidate-fails": _python(lambda: Candidate(1, ms=10, fails=20)),
+    "candidate-slow": _python(lambda: Candidate(1, ms=35)),
+    "candidate-flips": _python(lambda: Candidate(1, ms=10, flips=20)),
     "echo": lambda path: _save_pyfunc(path, Echo(), flights(5)),
     "echo-params": lambda path: _save_pyfunc(path, Echo(), _numbers(), params={"k": 1}),
     "hinted": _save_hinted,

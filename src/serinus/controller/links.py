@@ -17,6 +17,7 @@ from pathlib import Path
 import msgspec
 import structlog
 
+from serinus.controller.roster import Roster
 from serinus.evidence.summary import Flush
 from serinus.replica.protocol import Decoder, Frame, FrameError, Kind, encode
 from serinus.traffic import Acknowledge, GatewayHello, RouteTable
@@ -66,6 +67,7 @@ class GatewayLinks:
         wake: Callable[[], None],
         on_summary: Callable[[GatewayKey, Flush], None] = _nobody,
         clock: Callable[[], float] = time.monotonic,
+        roster: Roster | None = None,
     ) -> None:
         self._path = socket_path
         self._alive = alive
@@ -76,14 +78,27 @@ class GatewayLinks:
         self._table: RouteTable | None = None
         self._frame = b""
         self._gateways: dict[GatewayKey, _Gateway] = {}
+        self._roster = roster or Roster(socket_path.with_suffix(".roster"))
+        #: Known from an earlier controller only.
+        self._recalled: set[GatewayKey] = set()
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
 
     def start(self) -> None:
         """Listen; raises OSError when the socket can't be made."""
+        self.recall()
         self._path.unlink(missing_ok=True)
         self._listener.bind(str(self._path))
         self._listener.listen(64)
         threading.Thread(target=self._accept, name="gateway-links", daemon=True).start()
+
+    def recall(self) -> None:
+        """Count with the gateways that an earlier controller knew: they serve by what they have."""
+        with self._lock:
+            for hello in self._roster.read():
+                key = (hello.gateway_id, hello.incarnation)
+                known = _Gateway(hello, hello.generation, None, self._clock())
+                self._gateways[key] = known
+                self._recalled.add(key)
 
     def close(self) -> None:
         """Hang up on every gateway; they go on with the table they have."""
@@ -182,13 +197,21 @@ class GatewayLinks:
         key = (hello.gateway_id, hello.incarnation)
         with self._lock:
             gateway = _Gateway(hello, hello.generation, connection, self._clock())
+            self._forget_predecessors(key)
             self._gateways[key] = gateway
             table = self._frame
+            self._roster.write([each.hello for each in self._gateways.values()])
         _log.info("gateway_connected", gateway=hello.gateway_id, generation=hello.generation)
         if table:
             _send(gateway, table)
         self._wake()
         return key
+
+    def _forget_predecessors(self, key: GatewayKey) -> None:
+        """A gateway is started again only after its end; a process id may be somebody else's now."""
+        for other in [each for each in self._recalled if each[0] == key[0]]:
+            self._recalled.discard(other)
+            self._gateways.pop(other, None)
 
     def _acknowledge(self, gateway: _Gateway, frame: Frame) -> None:
         generation = msgspec.msgpack.decode(frame.meta, type=Acknowledge).generation

@@ -108,7 +108,7 @@ class App:
         format_ = self._check_headers(scope["headers"])
         body = await self._read(receive)
         # Found again: reading may take long, and the routes of before may be gone by now.
-        pool, frame = await self._dataplane.invoke(find(), served, body, format_)
+        pool, frame = await self._dataplane.invoke(find(), served, body, format_, scope["headers"])
         headers = [
             _JSON,
             (b"content-length", b"%d" % len(frame.body)),
@@ -206,7 +206,7 @@ class App:
         answer = {
             "oidc_endpoint": f"{host}/oidc",
             "workspace_id": self._config.workspace_id,
-            "account_id": "00000000-0000-0000-0000-000000000000",
+            "account_id": "00000000-0000-0000-0000-000000000001",
             "cloud": "AWS",
         }
         return msgspec.json.encode(answer)

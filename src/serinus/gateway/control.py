@@ -1,4 +1,5 @@
-"""A gateway's line to the controller: RouteTables come in, acknowledgements go out.
+"""A gateway's line to the controller: RouteTables come in; acknowledgements, evidence and signs
+of life go out.
 
 When the controller is away the gateway serves by the table it has; a restarted gateway by the copy
 on disk. Nothing on the request path waits for anything here.
@@ -12,6 +13,7 @@ from pathlib import Path
 import msgspec
 import structlog
 
+from serinus.evidence.summary import Flush
 from serinus.gateway.dataplane import DataPlane
 from serinus.replica.protocol import Decoder, Frame, FrameError, Kind, encode
 from serinus.traffic import Acknowledge, GatewayHello, RouteTable
@@ -20,6 +22,8 @@ __all__ = ["ControlLine", "load_routes", "save_routes"]
 
 _log = structlog.get_logger("serinus.gateway")
 _RETRY_S = 0.2
+#: Seconds between two looks for evidence that the controller lacks; each also says: still here.
+_FLUSH_S = 0.2
 
 
 def load_routes(path: Path) -> RouteTable | None:
@@ -92,13 +96,39 @@ class ControlLine:
                 self._gateway_id, self._incarnation, os.getpid(), self._dataplane.generation
             )
             writer.write(encode(Frame(Kind.GATEWAY, meta=msgspec.msgpack.encode(hello))))
-            decoder = Decoder()
-            while data := await reader.read(1 << 16):
-                tables = [frame for frame in decoder.feed(data) if frame.kind is Kind.ROUTES]
-                if tables:  # of several that queued up only the last one matters
-                    await self._apply(tables[-1], writer)
+            self._dataplane.book.forget_acknowledgements()
+            reporting = asyncio.create_task(self._report(writer))
+            try:
+                await self._listen(reader, writer)
+            finally:
+                reporting.cancel()
         finally:
             writer.close()
+
+    async def _listen(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        decoder = Decoder()
+        while data := await reader.read(1 << 16):
+            frames = decoder.feed(data)
+            for frame in frames:
+                if frame.kind is Kind.SUMMARY:
+                    self._dataplane.book.acknowledged(frame.id)
+            tables = [frame for frame in frames if frame.kind is Kind.ROUTES]
+            if tables:  # of several that queued up only the last one matters
+                await self._apply(tables[-1], writer)
+
+    async def _report(self, writer: asyncio.StreamWriter) -> None:
+        """Send evidence and signs of life for as long as the connection lasts."""
+        while not writer.is_closing():
+            # A controller that does not read gets no more: what it lacks is in the next flush too.
+            if not writer.transport.get_write_buffer_size():
+                writer.write(encode(Frame(Kind.HEARTBEAT)))
+                flush = self._dataplane.book.flush()
+                if flush is not None:
+                    sequence, stages = flush
+                    body = Flush(self._gateway_id, self._incarnation, sequence, stages)
+                    content = msgspec.msgpack.encode(body)
+                    writer.write(encode(Frame(Kind.SUMMARY, sequence, content)))
+            await asyncio.sleep(_FLUSH_S)
 
     async def _apply(self, frame: Frame, writer: asyncio.StreamWriter) -> None:
         try:

@@ -4,14 +4,18 @@ A RouteTable is swapped whole: a request sees one generation from choice to answ
 """
 
 import asyncio
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from types import MappingProxyType
 
 from serinus.errors import ResourceDoesNotExist, TemporarilyUnavailable
+from serinus.gateway.book import Book
 from serinus.gateway.pool import Pool, ReplicaLink
+from serinus.gateway.shadow import Shadow
+from serinus.gateway.stage import LiveStage
 from serinus.replica.protocol import Format, Frame
-from serinus.traffic import EndpointRoutes, ReplicaAddress, RouteTable, Split
+from serinus.traffic import EndpointRoutes, ReplicaAddress, RouteTable, Split, StageRoute
 
 __all__ = ["DataPlane", "EndpointState"]
 
@@ -23,24 +27,34 @@ class EndpointState:
     name: str
     split: Split | None
     pools: MappingProxyType[str, Pool]
+    #: Set while a rollout is under way; then it decides and not the split.
+    stage: LiveStage | None = None
 
     @property
     def ready(self) -> bool:
         """True when each entity that carries traffic has a replica to carry it."""
-        return self.split is not None and all(
-            any(link.ready.is_set() for link in self.pools[name].links) for name in self.split.names
-        )
+        if self.stage is not None:
+            return all(pool.ready() for pool in self.stage.carrying)
+        return self.split is not None and all(self.pools[name].ready() for name in self.split.names)
 
 
 class DataPlane:
     """Answers requests by the table that was applied last.
 
     ``draw`` returns a number in [0, 1); ``on_reject`` is told (replica id, reason) when something
-    at a replica's address is not that replica.
+    at a replica's address is not that replica. ``clock`` is monotonic and fine enough for
+    latencies; ``wall`` gives seconds since the epoch.
     """
 
     def __init__(
-        self, draw: Callable[[], float], on_reject: Callable[[str, str], None], dial_s: float = 2.0
+        self,
+        draw: Callable[[], float],
+        on_reject: Callable[[str, str], None],
+        dial_s: float = 2.0,
+        *,
+        clock: Callable[[], float] = time.perf_counter,
+        # Only orders errors that several gateways saw; nothing is decided by the time of day.
+        wall: Callable[[], float] = time.time,  # noqa: TID251
     ) -> None:
         self.generation = -1
         self.default: EndpointState | None = None
@@ -49,6 +63,10 @@ class DataPlane:
         self._draw = draw
         self._on_reject = on_reject
         self._dial_s = dial_s
+        self._clock = clock
+        #: What was seen of each rollout.
+        self.book = Book(clock, wall)
+        self._shadows: dict[tuple[str, int], Shadow] = {}
         self._applying = asyncio.Lock()
 
     async def apply(self, table: RouteTable) -> bool:
@@ -74,6 +92,7 @@ class DataPlane:
                 (s for s, e in zip(states, table.endpoints, strict=True) if e.default), None
             )
             self.generation = table.generation
+            self._end_stages([state.stage.route for state in states if state.stage is not None])
             for replica in self._links.keys() - wanted:
                 self._links.pop(replica).retire()
             return True
@@ -86,28 +105,40 @@ class DataPlane:
         return state
 
     async def invoke(
-        self, state: EndpointState, served: str | None, body: bytes, format_: Format
+        self,
+        state: EndpointState,
+        served: str | None,
+        body: bytes,
+        format_: Format,
+        headers: Iterable[tuple[bytes, bytes]] = (),
     ) -> tuple[Pool, Frame]:
-        """Score ``body`` on the served entity that the split chooses, or on the one pinned.
+        """Score ``body`` on the entity that the stage or the split chooses, or on the one pinned.
 
-        Raises ResourceDoesNotExist for an entity that is not there, and what `Pool.call` raises.
+        ``headers`` have lower-case names. Raises ResourceDoesNotExist for an entity that is not
+        there, and what `Pool.call` raises.
         """
         if served is None:
+            if state.stage is not None:
+                return await state.stage.invoke(headers, body, format_)
             if state.split is None:
                 raise TemporarilyUnavailable(
                     f"Endpoint '{state.name}' has nothing to serve yet.", retry_after=1
                 )
             served = state.split.choose(self._draw())
+        elif state.stage is not None:
+            state.stage.forced(served)
         pool = state.pools.get(served)
         if pool is None:
             raise ResourceDoesNotExist(
                 f"Endpoint '{state.name}' has no served entity '{served}'; "
                 f"it has {', '.join(state.pools) or 'none'}."
             )
-        return pool, await pool.call(body, format_)
+        _, frame = await pool.call(body, format_)
+        return pool, frame
 
     def close(self) -> None:
         """Retire every link; requests in flight still get their answers."""
+        self._end_stages([])
         for link in self._links.values():
             link.retire()
 
@@ -125,4 +156,20 @@ class DataPlane:
         }
         weights = {served.name: served.weight_bp for served in endpoint.served}
         split = Split(weights) if any(weights.values()) else None
-        return EndpointState(endpoint.name, split, MappingProxyType(pools))
+        stage = None
+        if endpoint.stage is not None and endpoint.stage.stable in pools:
+            stage = self._stage(endpoint.stage, pools)
+        return EndpointState(endpoint.name, split, MappingProxyType(pools), stage)
+
+    def _stage(self, route: StageRoute, pools: dict[str, Pool]) -> LiveStage:
+        recorder = self.book.recorder(route)
+        key = (route.rollout_id, route.stage)
+        shadow = self._shadows.get(key)
+        if shadow is None:
+            shadow = self._shadows[key] = Shadow(recorder, route.tolerance, self._clock)
+        return LiveStage(route, pools, recorder, shadow, draw=self._draw, clock=self._clock)
+
+    def _end_stages(self, staying: list[StageRoute]) -> None:
+        self.book.end_all_but(staying)
+        for key in self._shadows.keys() - {(route.rollout_id, route.stage) for route in staying}:
+            self._shadows.pop(key).stop()

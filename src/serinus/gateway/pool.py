@@ -6,7 +6,6 @@ RouteTable. A pool never reaches a replica of another served entity.
 
 import asyncio
 from collections.abc import Callable
-from contextlib import suppress
 from enum import Enum
 from typing import cast
 
@@ -23,13 +22,34 @@ from serinus.replica.protocol import (
 )
 from serinus.traffic import ReplicaAddress, ServedRoute
 
-__all__ = ["LinkState", "Pool", "ReplicaGone", "ReplicaLink"]
+__all__ = ["Cause", "LinkState", "NoAnswer", "NoReplica", "Pool", "ReplicaGone", "ReplicaLink"]
+
+#: What made requests fail together: those with an equal cause are one accident.
+Cause = tuple[str, str, int]
 
 _REDIAL_S = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 
 
 class ReplicaGone(Exception):
     """The connection to the replica broke before its answer came."""
+
+
+class NoReplica(TemporarilyUnavailable):
+    """No replica of the served entity can answer."""
+
+    def __init__(self, message: str, cause: Cause, *, died: bool) -> None:
+        super().__init__(message, retry_after=1)
+        self.cause = cause
+        #: True when a replica ended under this request, False when none was there for it.
+        self.died = died
+
+
+class NoAnswer(DeadlineExceeded):
+    """The model gave no answer within the deadline."""
+
+    def __init__(self, cause: Cause) -> None:
+        super().__init__()
+        self.cause = cause
 
 
 class LinkState(Enum):
@@ -48,6 +68,10 @@ class ReplicaLink(asyncio.Protocol):
         self.address = address
         self.state = LinkState.DIALLING
         self.ready = asyncio.Event()
+        #: Answers that have come, late ones included.
+        self.answers = 0
+        #: When the connection broke last, by the loop's clock; 0.0: never.
+        self.lost_at = 0.0
         self._on_reject = on_reject
         self._calls: dict[int, asyncio.Future[Frame]] = {}
         self._next_id = 0
@@ -62,6 +86,11 @@ class ReplicaLink(asyncio.Protocol):
     def in_flight(self) -> int:
         """Requests sent and not yet answered."""
         return len(self._calls)
+
+    @property
+    def unsent(self) -> int:
+        """Bytes of requests that the replica has not taken yet."""
+        return 0 if self._transport is None else self._transport.get_write_buffer_size()
 
     def dial(self) -> None:
         """Connect, and keep trying."""
@@ -81,12 +110,12 @@ class ReplicaLink(asyncio.Protocol):
                 return
 
     async def call(self, body: bytes, format_: Format, deadline_s: float) -> Frame:
-        """The RESPONSE to one request; raises ReplicaGone, or DeadlineExceeded after that time."""
+        """The RESPONSE to one request; raises ReplicaGone, or NoAnswer after that time."""
         loop = asyncio.get_running_loop()
         self._next_id = id_ = self._next_id + 1
         future: asyncio.Future[Frame] = loop.create_future()
         self._calls[id_] = future
-        timer = loop.call_later(deadline_s, _expire, future)
+        timer = loop.call_later(deadline_s, _expire, future, self)
         transport = cast(asyncio.Transport, self._transport)
         transport.write(
             encode(Frame(Kind.REQUEST, id_, body, format=format_, aux=int(deadline_s * 1000)))
@@ -128,6 +157,7 @@ class ReplicaLink(asyncio.Protocol):
                 if not self._greet(frame):
                     return
             elif frame.kind is Kind.RESPONSE:
+                self.answers += 1
                 # No future: the request gave up at its deadline, and a late answer is nobody's.
                 future = self._calls.get(frame.id)
                 if future is not None and not future.done():
@@ -137,6 +167,8 @@ class ReplicaLink(asyncio.Protocol):
                 self.ready.clear()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if self._greeted:
+            self.lost_at = asyncio.get_running_loop().time()
         self.state = LinkState.CLOSED
         self.ready.clear()
         self._transport = None
@@ -184,26 +216,43 @@ class Pool:
         self._limit = route.queue_limit
         self._deadline_s = route.deadline_s
 
-    async def call(self, body: bytes, format_: Format) -> Frame:
-        """The RESPONSE to one request.
+    async def call(self, body: bytes, format_: Format) -> tuple[ReplicaLink, Frame]:
+        """The RESPONSE to one request and the link that it came over.
 
-        Raises ResourceExhausted when the queue is full, DeadlineExceeded when no answer came in
-        time, and TemporarilyUnavailable when no replica of this served entity can answer. A
-        request whose replica died is sent once more, to another replica of the same entity.
+        Raises ResourceExhausted when the queue is full, NoAnswer when no answer came in time, and
+        NoReplica when no replica of this served entity can answer. A request whose replica died
+        is sent once more, to another replica of the same entity.
         """
         loop = asyncio.get_running_loop()
         give_up_at = loop.time() + self._deadline_s
         link = self._pick()
-        # Nothing of an answer was sent when a replica dies, so a sibling may try, once.
-        with suppress(ReplicaGone):
-            return await link.call(body, format_, self._deadline_s)
         try:
-            return await self._pick(excluding=link).call(body, format_, give_up_at - loop.time())
+            return link, await link.call(body, format_, self._deadline_s)
+        except ReplicaGone:
+            # Nothing of an answer was sent when a replica dies, so a sibling may try, once.
+            sibling = self._pick(excluding=link)
+        try:
+            return sibling, await sibling.call(body, format_, give_up_at - loop.time())
         except ReplicaGone as gone:
-            raise TemporarilyUnavailable(
+            raise NoReplica(
                 f"Two replicas of '{self.name}' ended while they worked on this request.",
-                retry_after=1,
+                self._outage(),
+                died=True,
             ) from gone
+
+    def ready(self) -> bool:
+        """True when at least one replica takes requests."""
+        return any(link.state is LinkState.READY for link in self.links)
+
+    @property
+    def unsent(self) -> int:
+        """Bytes of requests that the replicas have not taken yet."""
+        return sum(link.unsent for link in self.links)
+
+    def _outage(self) -> Cause:
+        # What fails between two deaths of replicas fails of the first. Every gateway of a machine
+        # sees a death in the same second, hence names it alike.
+        return "outage", self.name, int(max((link.lost_at for link in self.links), default=0.0))
 
     def _pick(self, excluding: ReplicaLink | None = None) -> ReplicaLink:
         """The ready replica with the least in flight; the queue's bound is checked on the way."""
@@ -218,8 +267,10 @@ class Pool:
             ):
                 best = link
         if best is None:
-            raise TemporarilyUnavailable(
-                f"No replica of '{self.name}' is ready at the moment.", retry_after=1
+            raise NoReplica(
+                f"No replica of '{self.name}' is ready at the moment.",
+                self._outage(),
+                died=excluding is not None,
             )
         if waiting >= self._limit:
             raise ResourceExhausted(
@@ -230,6 +281,7 @@ class Pool:
         return best
 
 
-def _expire(future: asyncio.Future[Frame]) -> None:
+def _expire(future: asyncio.Future[Frame], link: ReplicaLink) -> None:
     if not future.done():
-        future.set_exception(DeadlineExceeded("The model gave no answer within the deadline."))
+        # Whatever times out at one replica between two of its answers waited for one stall.
+        future.set_exception(NoAnswer(("stall", link.address.replica_id, link.answers)))

@@ -61,6 +61,11 @@ class Kind(IntEnum):
     ROUTES = 8
     #: gateway → controller: meta is a `traffic.Acknowledge`.
     ACKNOWLEDGE = 9
+    #: gateway → controller: body is an `evidence.summary.Flush` as msgpack, ``id`` its sequence;
+    #: the controller sends the id back once it keeps what was in it.
+    SUMMARY = 10
+    #: gateway → controller, at least once a second: its event loop turns.
+    HEARTBEAT = 11
 
 
 class Format(IntEnum):

@@ -24,6 +24,8 @@ _SECONDS = {
     "h": Decimal(3600),
     "d": Decimal(86_400),
 }
+#: Ten years.
+_LONGEST_S = 3_650 * 86_400
 
 
 def read_fraction(value: object, path: str) -> float:
@@ -57,7 +59,10 @@ def read_duration(value: object, path: str) -> float:
         raise InvalidParameterValue(
             f"{path} is {value!r}, not a duration; write it like 30s, 10m, 2h or 1d."
         )
-    return float(sum(Decimal(number) * _SECONDS[unit] for number, unit in _PART.findall(text)))
+    seconds = sum(Decimal(number) * _SECONDS[unit] for number, unit in _PART.findall(text))
+    if seconds > _LONGEST_S:  # a date that far ahead does not exist
+        raise InvalidParameterValue(f"{path} is longer than 3650d, the longest there is.")
+    return float(seconds)
 
 
 def _fraction(value: object, path: str, *, share: bool) -> Decimal:

@@ -63,6 +63,11 @@ class StandIn:
         for writer in self._writers:
             writer.write(encode(frame))
 
+    def pause(self) -> None:
+        """Read nothing more, as a hung process does."""
+        for writer in self._writers:
+            writer.transport.pause_reading()  # type: ignore[attr-defined]
+
     def die(self) -> None:
         """End as a killed process does: every connection breaks, nobody listens."""
         if self._server is not None:

@@ -30,6 +30,7 @@ class FakePlane:
     def __init__(self, outcome: Frame | SerinusError | Exception | None = None) -> None:
         self.outcome = outcome or Frame(Kind.RESPONSE, 1, b'{"predictions":[1]}', status=200)
         self.asked: list[tuple[str | None, bytes, Format]] = []
+        self.headers: list[tuple[bytes, bytes]] = []
         self.default: FakeState | None = None
 
     def endpoint(self, name: str) -> FakeState:
@@ -39,7 +40,10 @@ class FakePlane:
             raise ResourceDoesNotExist(f"Endpoint with name '{name}' does not exist.")
         return FakeState()
 
-    async def invoke(self, _: object, served: str | None, body: bytes, format_: Format) -> Any:
+    async def invoke(
+        self, _: object, served: str | None, body: bytes, format_: Format, headers: Any
+    ) -> Any:
+        self.headers = list(headers)
         self.asked.append((served, body, format_))
         if isinstance(self.outcome, Exception):
             raise self.outcome
@@ -112,11 +116,18 @@ def test_routes_that_change_while_a_body_arrives_are_followed() -> None:
             self.lookups += 1
             return FakeState(ready=self.lookups > 1)
 
-        async def invoke(self, state: Any, served: str | None, body: bytes, format_: Format) -> Any:
+        async def invoke(self, state: Any, *request: Any) -> Any:
             assert state.ready, "the endpoint as it was before the body had arrived"
-            return await super().invoke(state, served, body, format_)
+            return await super().invoke(state, *request)
 
     assert call(Swapped(), chunks=(b"{", b"}")).status == 200
+
+
+def test_the_data_plane_sees_the_headers_in_which_a_unit_may_be() -> None:
+    plane = FakePlane()
+    headers = [(b"content-type", b"application/json"), (b"x-user-id", b"u1")]
+    call(plane, headers=headers)
+    assert plane.headers == headers
 
 
 def test_a_pinned_path_pins() -> None:

@@ -1,12 +1,9 @@
 """Routes, pools and links against stand-in replicas over real unix sockets."""
 
 import asyncio
-import tempfile
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -17,59 +14,11 @@ from serinus.errors import (
     ResourceExhausted,
     TemporarilyUnavailable,
 )
-from serinus.gateway.dataplane import DataPlane
-from serinus.replica.protocol import Format, Frame, Kind
-from serinus.traffic import EndpointRoutes, RouteTable, ServedRoute
+from serinus.gateway.pool import NoReplica
+from serinus.replica.protocol import Frame, Kind
+from serinus.traffic import EndpointRoutes, RouteTable
+from tests.unit.gateway.plane import Stage, run, served, until
 from tests.unit.gateway.stand_in import StandIn, echo
-
-
-class Stage:
-    """A data plane, its stand-ins, and what was rejected."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self.rejected: list[tuple[str, str]] = []
-        self.replicas: list[StandIn] = []
-        self.points = iter(lambda: 0.0, None)
-        self.plane = DataPlane(
-            lambda: next(self.points), lambda *what: self.rejected.append(what), dial_s=1.0
-        )
-
-    async def replica(self, id_: str, answer: Callable[[Frame], Frame | None] = echo) -> StandIn:
-        replica = await StandIn(self.directory, id_, answer).start()
-        self.replicas.append(replica)
-        return replica
-
-    async def route(self, generation: int, *served: ServedRoute) -> bool:
-        table = RouteTable(generation, (EndpointRoutes("e", tuple(served)),))
-        return await self.plane.apply(table)
-
-    async def ask(self, body: bytes = b"x", served: str | None = None) -> tuple[str, bytes]:
-        state = self.plane.endpoint("e")
-        pool, frame = await self.plane.invoke(state, served, body, Format.JSON)
-        return pool.name, frame.body
-
-
-@asynccontextmanager
-async def staged() -> AsyncIterator[Stage]:
-    with tempfile.TemporaryDirectory() as directory:
-        stage = Stage(Path(directory))
-        yield stage
-        stage.plane.close()
-        for replica in stage.replicas:
-            await replica.gone()
-
-
-def run(scenario: Callable[[Stage], Coroutine[Any, Any, None]]) -> None:
-    async def main() -> None:
-        async with staged() as stage:
-            await scenario(stage)
-
-    asyncio.run(main())
-
-
-def served(name: str, weight: int, *replicas: StandIn, **limits: Any) -> ServedRoute:
-    return ServedRoute(name, weight, tuple(r.address for r in replicas), **limits)
 
 
 def test_the_split_chooses_and_a_pin_overrides_it() -> None:
@@ -265,6 +214,27 @@ def test_requests_in_flight_survive_the_swap_that_retires_their_replica() -> Non
         old.send(echo(old.received[0]))
         assert await pending == ("a", b"mine")
         assert len(old.received) == 1
+
+    run(scenario)
+
+
+def test_an_outage_is_known_by_the_second_in_which_the_last_replica_died() -> None:
+    async def scenario(stage: Stage) -> None:
+        only = await stage.replica("r1")
+        await stage.route(1, served("a", WHOLE, only), served("b", 0))
+        before = int(asyncio.get_running_loop().time())
+        await only.gone()
+        pool = stage.plane.endpoint("e").pools["a"]
+        await until(lambda: not pool.ready())
+        causes = []
+        for name in ("a", "a", "b"):
+            with pytest.raises(NoReplica) as outage:
+                await stage.ask(served=name)
+            causes.append(outage.value.cause)
+        assert causes[0] == causes[1]
+        assert causes[0][:2] == ("outage", "a")
+        assert causes[0][2] in range(before, before + 10)
+        assert causes[2] == ("outage", "b", 0)
 
     run(scenario)
 
