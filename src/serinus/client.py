@@ -18,6 +18,7 @@ __all__ = ["DEFAULT_URL", "Client", "ServerUnreachable", "UpdateFailed", "Update
 DEFAULT_URL = "http://127.0.0.1:8080"
 
 _ENDPOINTS = "/api/2.0/serving-endpoints"
+_OURS = "/api/serinus/v1/endpoints"
 
 #: What the API sends for an endpoint: fields as in the Databricks reference.
 Json = dict[str, Any]
@@ -68,15 +69,20 @@ class Client:
         timeout: float = 65.0,
         transport: httpx.BaseTransport | None = None,
         patience_s: float = 15.0,
+        actor: str = "",
     ) -> None:
         """``timeout`` is in seconds per call, a little over the server's default deadline.
 
+        ``actor`` is the name under which the journal keeps what this client asks for.
+
         A control call that meets a controller which is just starting again is repeated for
-        ``patience_s`` seconds; a query never is.
+        ``patience_s`` seconds; a query never is, nor is what must not be done twice.
         """
         self._patience_s = patience_s
         self.url = url.rstrip("/")
         headers = {"authorization": f"Bearer {token}"} if token else {}
+        if actor.isascii() and actor.isprintable() and actor:
+            headers["x-serinus-actor"] = actor
         try:
             self._http = httpx.Client(
                 base_url=self.url, headers=headers, timeout=timeout, transport=transport
@@ -173,6 +179,56 @@ class Client:
                 )
             time.sleep(poll_s)
 
+    def start_rollout(self, endpoint: str, spec: Mapping[str, object]) -> Json:
+        """Start a rollout; ``spec`` goes over the default of the endpoint's policy."""
+        return self._json("POST", _own(endpoint, "rollouts"), dict(spec))
+
+    def rollouts(self, endpoint: str, *, limit: int = 20) -> list[Json]:
+        """The endpoint's rollouts, the newest first."""
+        path = f"{_own(endpoint, 'rollouts')}?limit={limit}"
+        return list(self._json("GET", path).get("rollouts") or [])
+
+    def rollout(self, endpoint: str, rollout_id: str = "current") -> Json:
+        """One rollout; ``current`` is the one under way, else the newest."""
+        return self._json("GET", _own(endpoint, "rollouts", rollout_id))
+
+    def ask(
+        self, endpoint: str, verb: str, rollout_id: str = "current", **particulars: object
+    ) -> Json:
+        """Ask a rollout to promote, pause, resume, approve, abort or retry.
+
+        The answer is the rollout as it is before the controller has heard it. What would mean
+        more when said twice (promote) is never repeated by itself.
+        """
+        path = _own(endpoint, "rollouts", rollout_id, verb)
+        return self._json("POST", path, particulars, once=verb == "promote")
+
+    def undo(self, endpoint: str, to: int | None = None) -> Json:
+        """Back to what served before the last rollout, or to config version ``to``.
+
+        Never repeated by itself: a second undo would take back the first.
+        """
+        return self._json("POST", _own(endpoint, "undo"), {"to": to}, once=True)
+
+    def journal(
+        self, endpoint: str, rollout_id: str = "current", *, after: int = 0, limit: int = 1000
+    ) -> list[Json]:
+        """What happened to a rollout, oldest first, from behind the entry ``after``."""
+        path = _own(endpoint, "rollouts", rollout_id, "journal")
+        return list(self._json("GET", f"{path}?after={after}&limit={limit}").get("entries") or [])
+
+    def evidence(self, endpoint: str, rollout_id: str = "current") -> Json:
+        """What the guardrails said last, and at the end of each stage."""
+        return self._json("GET", _own(endpoint, "rollouts", rollout_id, "evidence"))
+
+    def policy(self, endpoint: str) -> Json:
+        """How new versions of the endpoint are rolled out."""
+        return self._json("GET", _own(endpoint, "policy"))
+
+    def set_policy(self, endpoint: str, policy: Mapping[str, object]) -> Json:
+        """Replace the endpoint's policy."""
+        return self._json("PUT", _own(endpoint, "policy"), dict(policy))
+
     def query(
         self, endpoint: str, body: Mapping[str, object] | bytes, served: str | None = None
     ) -> tuple[Any, Mapping[str, str]]:
@@ -185,8 +241,11 @@ class Client:
         answer = self._send("POST", path, body)
         return _decoded(answer), answer.headers
 
-    def _json(self, method: str, path: str, body: Json | None = None) -> Json:
-        answer = _decoded(self._patiently(method, path, body))
+    def _json(
+        self, method: str, path: str, body: Json | None = None, *, once: bool = False
+    ) -> Json:
+        send = self._send if once else self._patiently
+        answer = _decoded(send(method, path, body))
         if not isinstance(answer, dict):
             raise errors.InternalError(f"{method} {path} was not answered with a JSON object")
         return answer
@@ -229,6 +288,10 @@ class Client:
 
 def _path(name: str, *rest: str) -> str:
     return "/".join((_ENDPOINTS, *(quote(part, safe="") for part in (name, *rest))))
+
+
+def _own(endpoint: str, *rest: str) -> str:
+    return "/".join((_OURS, *(quote(part, safe="") for part in (endpoint, *rest))))
 
 
 def _reason(error: Exception) -> str:

@@ -175,3 +175,59 @@ def test_a_controller_that_is_starting_again_is_waited_for_but_never_by_a_query(
     with patient as client, pytest.raises(errors.TemporarilyUnavailable):
         client.query("m", {"inputs": []})
     assert len(requests) == 1
+
+
+def test_the_calls_about_rollouts_go_where_they_should() -> None:
+    handler, requests = answering(httpx.Response(200, json={"rollouts": [], "entries": []}))
+    transport = httpx.MockTransport(handler)
+    with Client("http://serinus.test", transport=transport, actor="ada") as client:
+        client.start_rollout("a b", {"candidate": "models:/m/2"})
+        client.rollouts("e", limit=3)
+        client.rollout("e")
+        client.ask("e", "abort", "r/1", reason="odd")
+        client.journal("e", after=7, limit=2)
+        client.evidence("e")
+        client.undo("e", 3)
+        client.policy("e")
+        client.set_policy("e", {"direct_updates": "refuse"})
+    prefix = "/api/serinus/v1/endpoints"
+    assert [(each.method, each.url.raw_path.decode()) for each in requests] == [
+        ("POST", f"{prefix}/a%20b/rollouts"),
+        ("GET", f"{prefix}/e/rollouts?limit=3"),
+        ("GET", f"{prefix}/e/rollouts/current"),
+        ("POST", f"{prefix}/e/rollouts/r%2F1/abort"),
+        ("GET", f"{prefix}/e/rollouts/current/journal?after=7&limit=2"),
+        ("GET", f"{prefix}/e/rollouts/current/evidence"),
+        ("POST", f"{prefix}/e/undo"),
+        ("GET", f"{prefix}/e/policy"),
+        ("PUT", f"{prefix}/e/policy"),
+    ]
+    assert {each.headers["x-serinus-actor"] for each in requests} == {"ada"}
+    assert json.loads(requests[3].content) == {"reason": "odd"}
+    assert json.loads(requests[6].content) == {"to": 3}
+
+
+@pytest.mark.parametrize("actor", ["", "žofie", "a\nb"])
+def test_a_name_that_no_header_can_carry_is_left_out(actor: str) -> None:
+    handler, requests = answering(httpx.Response(200, json={}))
+    transport = httpx.MockTransport(handler)
+    with Client("http://serinus.test", transport=transport, actor=actor) as client:
+        client.rollout("e")
+    assert "x-serinus-actor" not in requests[0].headers
+
+
+def test_what_must_not_be_done_twice_is_not_repeated() -> None:
+    away = {"error_code": "TEMPORARILY_UNAVAILABLE", "message": "away"}
+    calls: list[Callable[[Client], object]] = [
+        lambda client: client.undo("e"),
+        lambda client: client.ask("e", "promote", full=True),
+    ]
+    for call in calls:
+        handler, requests = answering(httpx.Response(503, json=away), httpx.Response(200, json={}))
+        transport = httpx.MockTransport(handler)
+        with (
+            Client("http://serinus.test", transport=transport, patience_s=60) as client,
+            pytest.raises(errors.TemporarilyUnavailable),
+        ):
+            call(client)
+        assert len(requests) == 1

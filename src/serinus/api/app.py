@@ -12,8 +12,12 @@ from starlette.exceptions import HTTPException
 from serinus import __version__
 from serinus.api.edge import Edge
 from serinus.api.errors import on_http_error, on_serinus_error, on_validation_error
+from serinus.api.events import Events
 from serinus.api.missing import missing_router
+from serinus.api.policy import Policies
+from serinus.api.rollouts import RolloutCalls
 from serinus.api.serving import Serving, base_url
+from serinus.api.starting import Starter
 from serinus.errors import SerinusError
 from serinus.store.repository import Store
 
@@ -36,8 +40,12 @@ def create_app(
     clock: Callable[[], datetime],
     new_id: Callable[[], str],
     workspace_id: str,
+    patience_s: float = 10.0,
 ) -> FastAPI:
-    """The API. ``replica_logs(endpoint_id, served_name)``; ``new_id`` makes 32 hex digits."""
+    """The API. ``replica_logs(endpoint_id, served_name)``; ``new_id`` makes 32 hex digits.
+
+    ``patience_s``: how long the start of a rollout waits for the one before to be rolled back.
+    """
     app = FastAPI(
         title="Serinus",
         version=__version__,
@@ -51,8 +59,14 @@ def create_app(
     app.exception_handler(SerinusError)(on_serinus_error)
     app.exception_handler(HTTPException)(on_http_error)
     app.exception_handler(RequestValidationError)(on_validation_error)
-    serving = Serving(store, wake=wake, replica_logs=replica_logs, clock=clock, new_id=new_id)
+    starter = Starter(store, wake=wake, clock=clock, new_id=new_id, patience_s=patience_s)
+    serving = Serving(
+        store, starter, wake=wake, replica_logs=replica_logs, clock=clock, new_id=new_id
+    )
     app.include_router(serving.router())
+    app.include_router(RolloutCalls(store, starter, wake=wake, clock=clock).router())
+    app.include_router(Policies(store, clock=clock).router())
+    app.include_router(Events(store).router())
     app.include_router(missing_router())
 
     def well_known(request: Request) -> Response:

@@ -9,8 +9,13 @@ from serinus.store.instants import to_millis
 __all__ = ["endpoint_reply", "percentages"]
 
 
-def endpoint_reply(endpoint: Endpoint, *, base_url: str) -> dict[str, Any]:
-    """``ServingEndpointDetailed``. There is no ``config`` until the first one was ready."""
+def endpoint_reply(
+    endpoint: Endpoint, *, base_url: str, serving: EndpointConfig | None
+) -> dict[str, Any]:
+    """``ServingEndpointDetailed``. There is no ``config`` until the first one was ready.
+
+    ``serving`` is the active config, with the split of the rollout under way if there is one.
+    """
     reply: dict[str, Any] = {
         "name": endpoint.name,
         "id": endpoint.id,
@@ -27,8 +32,8 @@ def endpoint_reply(endpoint: Endpoint, *, base_url: str) -> dict[str, Any]:
         "description": endpoint.description,
         "tags": [{"key": key, "value": endpoint.tags[key]} for key in sorted(endpoint.tags)],
     }
-    if endpoint.active is not None:
-        reply["config"] = _config(endpoint.active)
+    if serving is not None:
+        reply["config"] = _config(serving)
     if endpoint.pending is not None:
         started = to_millis(endpoint.pending.created_at)
         reply["pending_config"] = {"start_time": started, **_config(endpoint.pending)}

@@ -12,19 +12,24 @@ from typing import Any
 import msgspec
 from fastapi import APIRouter, Query, Request, Response
 
+from serinus.api.actor import ANONYMOUS, actor_of
+from serinus.api.direct import candidate_in
+from serinus.api.policy import policy_of, spec_of
 from serinus.api.replies import endpoint_reply
 from serinus.api.schemas import CreateEndpoint, PutConfig
+from serinus.api.split import serving_now
+from serinus.api.starting import Starter
+from serinus.api.target import wanted_target
 from serinus.api.wishes import config_from, endpoint_name
 from serinus.entities import ConfigUpdate, Endpoint, EndpointConfig, ServedEntity
-from serinus.errors import NotImplementedHere, ResourceDoesNotExist
+from serinus.errors import NotImplementedHere, ResourceConflict, ResourceDoesNotExist
 from serinus.store.journal import JournalEntry
 from serinus.store.repository import Store
+from serinus.store.rollouts import StoredRollout
 
 __all__ = ["Serving", "base_url"]
 
 _PATH = "/api/2.0/serving-endpoints"
-#: Until callers are known by a token, nobody is.
-_ANONYMOUS = "anonymous"
 _HOST = re.compile(r"[A-Za-z0-9._-]+(:\d+)?|\[[0-9A-Fa-f:.]+\](:\d+)?")
 
 
@@ -34,6 +39,7 @@ class Serving:
     def __init__(
         self,
         store: Store,
+        starter: Starter,
         *,
         wake: Callable[[], None],
         replica_logs: Callable[[str, str], str],
@@ -41,6 +47,7 @@ class Serving:
         new_id: Callable[[], str],
     ) -> None:
         self._store = store
+        self._starter = starter
         self._wake = wake
         self._replica_logs = replica_logs
         self._clock = clock
@@ -68,10 +75,10 @@ class Serving:
         endpoint = Endpoint(
             id=self._new_id(),
             name=endpoint_name(wanted.name),
-            creator=_ANONYMOUS,
+            creator=ANONYMOUS,
             created_at=at,
             updated_at=at,
-            pending=config_from(wanted.config, version=1, creator=_ANONYMOUS, at=at),
+            pending=config_from(wanted.config, version=1, creator=ANONYMOUS, at=at),
             update=ConfigUpdate.IN_PROGRESS,
             description=wanted.description or "",
             tags={tag.key: tag.value for tag in wanted.tags},
@@ -85,22 +92,36 @@ class Serving:
 
     def list(self, request: Request) -> Response:
         """All endpoints, by name."""
-        base = base_url(request)
-        return _json(
-            {"endpoints": [endpoint_reply(each, base_url=base) for each in self._store.endpoints()]}
-        )
+        base, live = base_url(request), self._live()
+        replies = [
+            endpoint_reply(each, base_url=base, serving=self._serving(each, live))
+            for each in self._store.endpoints()
+        ]
+        return _json({"endpoints": replies})
 
     def get(self, name: str, request: Request) -> Response:
         """One endpoint with its active and its pending config."""
         return self._reply(self._store.endpoint(name), request)
 
     def put_config(self, name: str, wanted: PutConfig, request: Request) -> Response:
-        """Replace the config; the old one serves until every entity of the new one is ready."""
+        """Replace the config; the old one serves until every entity of the new one is ready.
+
+        With a policy, a new version comes as a rollout.
+        """
         at = self._clock()
         before = self._store.endpoint(name)
+        live = self._live().get(before.id)
+        if before.active is not None and self._rolled_out(before, wanted, request):
+            self._wake()
+            return self._reply(self._store.endpoint(name), request)
+        if live is not None:
+            raise ResourceConflict(
+                f"Endpoint {name} is currently updating: rollout {live.state.id} is under way "
+                f"({live.state.phase.value}). Wait until it has ended, or abort it."
+            )
 
         def config(version: int) -> EndpointConfig:
-            made = config_from(wanted, version=version, creator=_ANONYMOUS, at=at)
+            made = config_from(wanted, version=version, creator=ANONYMOUS, at=at)
             kept = before.active or before.pending
             if made.auto_capture is None and kept is not None:
                 # The one field that an update keeps when it is left out.
@@ -112,6 +133,23 @@ class Serving:
         )
         self._wake()
         return self._reply(updated, request)
+
+    def _rolled_out(self, before: Endpoint, wanted: PutConfig, request: Request) -> bool:
+        """True when the policy makes a rollout of this update, and it has been started."""
+        policy = policy_of(self._store, before.id)
+        if not policy.takes_updates:
+            return False
+        name, actor, at = before.name, actor_of(request), self._clock()
+        asked = config_from(wanted, version=0, creator=actor, at=at)
+        serving, _ = self._starter.base(name)
+        candidate = candidate_in(policy, serving, asked, name)
+        if candidate is None:
+            return False
+        spec = spec_of(policy, {"candidate": candidate.model_uri}, name)
+        self._starter.start(
+            name, spec, lambda config: wanted_target(config, name, asked, candidate), actor
+        )
+        return True
 
     def delete(self, name: str) -> Response:
         """Take the endpoint out of service; its name is free at once."""
@@ -143,7 +181,22 @@ class Serving:
         return _json({"logs": _served(endpoint, served, *configs).build_log})
 
     def _reply(self, endpoint: Endpoint, request: Request) -> Response:
-        return _json(endpoint_reply(endpoint, base_url=base_url(request)))
+        serving = self._serving(endpoint, self._live())
+        return _json(endpoint_reply(endpoint, base_url=base_url(request), serving=serving))
+
+    def _live(self) -> dict[str, StoredRollout]:
+        """Rollouts under way, by endpoint id."""
+        found = self._store.rollouts.relevant(self._clock())
+        return {each.endpoint_id: each for each in found if not each.state.phase.terminal}
+
+    def _serving(self, endpoint: Endpoint, live: dict[str, StoredRollout]) -> EndpointConfig | None:
+        """What serves, with the split as it is at this moment."""
+        rollout = live.get(endpoint.id)
+        if rollout is None or endpoint.active is None:
+            return endpoint.active
+        versions = (rollout.stable_version, rollout.target_version)
+        configs = [self._store.config(endpoint.id, version) for version in versions]
+        return serving_now(endpoint.active, rollout.state, *configs)
 
 
 def base_url(request: Request) -> str:
@@ -165,7 +218,7 @@ def _served(endpoint: Endpoint, served: str, *configs: EndpointConfig | None) ->
 
 
 def _entry(kind: str, endpoint: Endpoint, at: datetime, **data: Any) -> JournalEntry:
-    return JournalEntry(_ANONYMOUS, kind, at, endpoint_id=endpoint.id, data=data)
+    return JournalEntry(ANONYMOUS, kind, at, endpoint_id=endpoint.id, data=data)
 
 
 def _json(body: dict[str, Any]) -> Response:

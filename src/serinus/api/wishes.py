@@ -8,7 +8,7 @@ from serinus.api.schemas import ConfigInput, RouteInput, ServedInput
 from serinus.entities import WHOLE, EndpointConfig, ServedEntity
 from serinus.errors import InvalidParameterValue, NotImplementedHere
 
-__all__ = ["MASK", "SECRET", "config_from", "endpoint_name"]
+__all__ = ["MASK", "SECRET", "check_model", "config_from", "endpoint_name", "registered"]
 
 #: What replies show instead of the value of an environment variable.
 MASK = "***"
@@ -80,7 +80,7 @@ def _entity(wanted: ServedInput, *, creator: str, at: datetime) -> ServedEntity:
         )
     entity_name = wanted.entity_name or ""
     version = wanted.entity_version or ""
-    _check_model(entity_name, version)
+    check_model(entity_name, version)
     masked = sorted(name for name, value in wanted.environment_vars.items() if value == MASK)
     if masked:
         # Somebody resends what a reply showed: storing it would replace the value by its mask.
@@ -102,7 +102,14 @@ def _entity(wanted: ServedInput, *, creator: str, at: datetime) -> ServedEntity:
     )
 
 
-def _check_model(entity_name: str, version: str) -> None:
+def registered(uri: str) -> tuple[str, str]:
+    """Name and version of ``models:/name/3``; any other URI stands for itself."""
+    found = re.fullmatch(r"models:/([^/@]+)/(\d{1,64})", uri)
+    return (found[1], found[2]) if found else (uri, "")
+
+
+def check_model(entity_name: str, version: str, *, what: str = "entity_name") -> None:
+    """Raise InvalidParameterValue, with the field ``what``, for what can't name a model."""
     problem = ""
     if not entity_name.strip():
         problem = (
@@ -130,7 +137,7 @@ def _check_model(entity_name: str, version: str) -> None:
             f'entity_version {version[:80]!r} is not a version. Give its number, e.g. "3".'
         )
     if problem:
-        raise InvalidParameterValue(f"entity_name {problem}.")
+        raise InvalidParameterValue(f"{what} {problem}.")
 
 
 def _weights(names: list[str], routes: list[RouteInput]) -> dict[str, int]:

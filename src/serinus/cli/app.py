@@ -7,10 +7,12 @@ from typing import Annotated
 import typer
 
 from serinus import __version__
+from serinus.cli.apply import apply
 from serinus.cli.connection import DEFAULT_SERVER, ServerOption, TokenOption
 from serinus.cli.endpoints import endpoints
 from serinus.cli.output import Exit, Output, OutputOption, fail
 from serinus.cli.query import query
+from serinus.cli.rollout import rollout
 from serinus.settings import Settings, SettingsError, load_settings
 
 __all__ = ["app"]
@@ -111,6 +113,8 @@ def demo(
 
 app.add_typer(endpoints, name="endpoints", rich_help_panel=_USE)
 app.command(rich_help_panel=_USE)(query)
+app.add_typer(rollout, name="rollout", rich_help_panel=_USE)
+app.command(rich_help_panel=_USE)(apply)
 
 
 @app.command(rich_help_panel=_CARE)

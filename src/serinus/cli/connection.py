@@ -1,5 +1,6 @@
 """The server that a command talks to, and what its errors mean for the exit code."""
 
+import getpass
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
@@ -42,7 +43,7 @@ def connected(server: str, token: str | None) -> "Iterator[Client]":
     )
 
     try:
-        with Client(server, token) as client:
+        with Client(server, token, actor=_who()) as client:
             yield client
     except ServerUnreachable as error:
         fail(str(error), Exit.UNREACHABLE)
@@ -52,3 +53,11 @@ def connected(server: str, token: str | None) -> "Iterator[Client]":
         fail(str(error), Exit.FINDING)
     except SerinusError as error:
         fail(f"{error.message} ({error.code})", Exit.FINDING)
+
+
+def _who() -> str:
+    """The name of whoever types; the journal of the server keeps it."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a user id without a name, as in many containers
+        return ""

@@ -13,6 +13,7 @@ import pytest
 
 from serinus.api.app import create_app
 from serinus.store.repository import Store
+from tests.unit.api.rolling import Rolling
 
 PATH = "/api/2.0/serving-endpoints"
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -69,3 +70,10 @@ def api(tmp_path: Path):
             workspace_id="4711",
         )
         yield api
+
+
+@pytest.fixture
+def rolling(tmp_path: Path):
+    rolling = Rolling(tmp_path)
+    yield rolling
+    rolling.world.close()

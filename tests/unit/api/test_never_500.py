@@ -101,3 +101,76 @@ def test_paths(api, method, path):
     reply = api(method, "/api/2.0/serving-endpoints/" + quote(path.encode("utf-8", "replace")))
     if reply.status_code != 200:
         accepted(reply)
+
+
+SPEC_NAMES = st.sampled_from(
+    [
+        *("candidate", "candidat", "strategy", "steps", "unit", "advance", "step", "control"),
+        *("guardrails", "confidence", "on", "bake", "rollback", "notify", "preview", "cutover"),
+        *("registry_alias", "set_weight", "pause", "shadow", "percent", "until", "for", "header"),
+        *("timeout", "min_duration", "latency", "error_rate", "predictions", "after", "webhook"),
+    ]
+)
+SPEC_SCALARS = SCALARS | st.sampled_from(
+    [
+        "5%",
+        "0.1%",
+        "1e400",
+        "10m",
+        "9999999999d",
+        "1s",
+        "canary",
+        "blue-green",
+        "shadow",
+        "when-safe",
+        "0s",
+    ]
+)
+SPEC_ANYTHING = st.recursive(
+    SPEC_SCALARS,
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(SPEC_NAMES | TEXT, inner, max_size=4)
+    ),
+    max_leaves=10,
+)
+SPEC = SPEC_ANYTHING | st.fixed_dictionaries(
+    {"candidate": st.sampled_from(["models:/m/2", "/a", "runs:/a/b", "m", "models:/"]) | SCALARS},
+    optional=dict.fromkeys(
+        ["steps", "unit", "bake", "guardrails", "step", "advance", "notify", "on", "rollback"],
+        SPEC_ANYTHING,
+    ),
+)
+OURS = "/api/serinus/v1/endpoints/e"
+VERBS = ["promote", "pause", "resume", "approve", "abort", "retry"]
+
+
+@EXAMPLES
+@given(SPEC)
+def test_start_a_rollout(rolling, body):
+    rolling.deaf = True
+    if accepted(rolling("POST", f"{OURS}/rollouts", {} if body is None else body)):
+        found = rolling.now()
+        assert rolling("GET", f"{OURS}/rollouts/{found['id']}/evidence").status_code == 200
+        rolling.deaf = False
+        accepted(rolling("POST", f"{OURS}/rollouts/current/abort"))
+        rolling.world.pass_time(1)
+        assert rolling.now()["phase"] == "ROLLED_BACK"
+
+
+@EXAMPLES
+@given(st.fixed_dictionaries({}, optional={"rollout": SPEC_ANYTHING}) | SPEC_ANYTHING)
+def test_set_a_policy(rolling, body):
+    rolling.deaf = True
+    if accepted(rolling("PUT", f"{OURS}/policy", {} if body is None else body)):
+        policy = rolling.good("GET", "policy")
+        assert rolling.good("PUT", "policy", policy) == policy
+
+
+@EXAMPLES
+@given(
+    st.sampled_from(["promote", "pause", "resume", "approve", "abort", "retry", "undo"]), ANYTHING
+)
+def test_verbs(rolling, verb, body):
+    path = "undo" if verb == "undo" else f"rollouts/current/{verb}"
+    accepted(rolling("POST", f"{OURS}/{path}", body))
+    accepted(rolling("GET", f"{OURS}/rollouts/{verb}"))

@@ -260,7 +260,8 @@ def test_discovery_names_the_host_that_was_asked_and_no_other(api):
 
 def test_the_openapi_document_promises_our_errors_and_not_the_frameworks(api):
     document = api("GET", "/api/serinus/v1/openapi.json").json()
-    assert set(document["paths"]) == {
+    theirs = {path for path in document["paths"] if path.startswith("/api/2.0/")}
+    assert theirs == {
         "/api/2.0/serving-endpoints",
         "/api/2.0/serving-endpoints/{name}",
         "/api/2.0/serving-endpoints/{name}/config",

@@ -25,6 +25,13 @@ class StandIn:
     #: GETs of one endpoint that still answer IN_PROGRESS; negative: for ever.
     polls: int = 0
     fails: str = ""
+    #: What one GET of a rollout after the other answers; the last one for ever.
+    rollouts: list[Json] = field(default_factory=list)
+    #: (status, error) instead of any answer about rollouts.
+    refusal: tuple[int, Json] | None = None
+    entries: list[Json] = field(default_factory=list)
+    #: Who each request said that it came from.
+    actors: list[str | None] = field(default_factory=list)
 
     def apply(self, name: str, config: Json) -> Json:
         """Take a config as pending."""
@@ -56,8 +63,52 @@ def _with_state(config: Json, deployment: str, message: str) -> Json:
     return {**config, "served_entities": entities}
 
 
+def rollout(phase: str = "PROGRESSING", weight_bp: int = 500, **more: Any) -> Json:
+    """A rollout as the API shows it."""
+    verdict = {"name": "latency", "verdict": "UNDECIDED", "reason": "p99 [ms] is open"}
+    return {
+        "id": "r1",
+        "endpoint": "m",
+        "strategy": "canary",
+        "phase": phase,
+        "reason": f"The candidate takes {weight_bp / 100:g}%.",
+        "cause": None,
+        "stable": "m-1",
+        "candidate": "m-2",
+        "weight_bp": weight_bp,
+        "shadow_bp": 0,
+        "stage": 2,
+        "step": 1,
+        "steps": [{"set_weight": f"{weight}%"} for weight in (1, 5, 100)],
+        "position": "steps",
+        "guardrails": [verdict],
+        "waiting_for": "latency to be SAFE",
+        "why": "PROGRESSING: why it is so.",
+        "created_by": "ada",
+        "started_at": "2026-03-01T12:00:00Z",
+        "stage_age_s": 75.0,
+        **more,
+    }
+
+
+def _rollouts(server: StandIn, method: str, parts: list[str]) -> tuple[int, Any]:
+    """Our own calls: ``parts`` are what follows the endpoint's name."""
+    if server.refusal is not None:
+        return server.refusal
+    if parts[-1].startswith("journal"):
+        after = int(parts[-1].split("after=")[1].split("&")[0])
+        return 200, {"entries": [each for each in server.entries if each["id"] > after]}
+    if method == "GET" and parts[-1].startswith("rollouts"):
+        return 200, {"rollouts": server.rollouts}
+    if method == "GET" and len(server.rollouts) > 1:
+        return 200, server.rollouts.pop(0)
+    return 200, server.rollouts[0]
+
+
 def _answer(server: StandIn, method: str, path: str, body: Any) -> tuple[int, Any]:
     parts = path.strip("/").split("/")
+    if path.startswith("/api/serinus/v1/endpoints/"):
+        return _rollouts(server, method, parts[5:])
     if path == "/health":
         return 200, {}
     if parts[0] == "serving-endpoints":
@@ -86,6 +137,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
             length = int(self.headers.get("content-length") or 0)
             body = json.loads(self.rfile.read(length)) if length else None
             server.asked.append((self.command, self.path, body))
+            server.actors.append(self.headers.get("x-serinus-actor"))
             status, document = _answer(server, self.command, self.path, body)
             content = json.dumps(document).encode()
             self.send_response(status)

@@ -27,19 +27,21 @@ def test_help_groups_the_commands(runner: CliRunner) -> None:
     said = runner.invoke(app, ["--help"]).stdout
     places = [said.index(word) for word in ("Serve ─", "Use ─", "Look after ─")]
     assert places == sorted(places)
-    for command in ("serve", "demo", "endpoints", "query", "doctor"):
+    for command in ("serve", "demo", "endpoints", "query", "rollout", "apply", "doctor"):
         assert f"│ {command} " in said
 
 
 def test_every_command_speaks_json(runner: CliRunner) -> None:
-    groups = ["serve", "demo", "query", "doctor"]
+    groups = ["serve", "demo", "query", "doctor", "apply"]
+    verbs = ("promote", "pause", "resume", "approve", "abort", "retry", "undo")
+    groups += [f"rollout {each}" for each in ("start", "status", "history", "why", *verbs)]
     groups += [f"endpoints {each}" for each in ("list", "get", "create", "update", "delete")]
     for command in groups:
         assert "--output" in runner.invoke(app, [*command.split(), "--help"]).stdout, command
 
 
 def test_starting_up_loads_nothing_heavy() -> None:
-    heavy = "httpx,pandas,mlflow,sqlalchemy,fastapi,uvicorn,sklearn,databricks,psutil"
+    heavy = "httpx,pandas,mlflow,sqlalchemy,fastapi,uvicorn,sklearn,databricks,psutil,yaml"
     code = (
         f"import sys, serinus.cli.app; print([m for m in '{heavy}'.split(',') if m in sys.modules])"
     )
@@ -232,6 +234,11 @@ def test_an_unknown_setting_is_a_usage_error(
         ["endpoints", "update", "m", "--model", "models:/m/1"],
         ["endpoints", "delete", "m", "--yes"],
         ["query", "m", "--data", "{}"],
+        ["rollout", "start", "m", "--candidate", "models:/m/2"],
+        ["rollout", "status", "m", "--watch"],
+        ["rollout", "abort", "m"],
+        ["rollout", "undo", "m"],
+        ["rollout", "why", "m"],
     ],
 )
 def test_no_server_is_exit_code_3(runner: CliRunner, arguments: list[str]) -> None:

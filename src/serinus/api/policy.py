@@ -1,0 +1,159 @@
+"""An endpoint's policy: how its versions are rolled out, and what a direct update may do."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from typing import Any
+
+import msgspec
+from fastapi import APIRouter, Request, Response
+
+from serinus.api.actor import actor_of
+from serinus.api.bodies import storable
+from serinus.errors import InvalidParameterValue, NotImplementedHere
+from serinus.rollout.fields import Fields, one_of
+from serinus.rollout.parse import parse_spec
+from serinus.rollout.spec import RolloutSpec
+from serinus.store.journal import JournalEntry
+from serinus.store.repository import Store
+
+__all__ = ["DirectUpdates", "Policies", "Policy", "policy_of", "spec_of"]
+
+_PATH = "/api/serinus/v1/endpoints/{name}/policy"
+#: Keys that mean something with one strategy only.
+_BY_STRATEGY = ("steps", "preview", "cutover", "control", "bake")
+_ANY_MODEL = "models:/any/1"
+
+
+class Checks(Enum):
+    """What a failed verification does to a rollout."""
+
+    REQUIRED = "required"
+    WARN = "warn"
+    OFF = "off"
+
+
+class DirectUpdates(Enum):
+    """Whether an update may send users to a version that no rollout has tried."""
+
+    ALLOW = "allow"
+    REFUSE = "refuse"
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """A policy as it was checked."""
+
+    #: The spec that a rollout's own goes over; None: none was given.
+    rollout: dict[str, Any] | None = None
+    verification: Checks = Checks.WARN
+    direct_updates: DirectUpdates = DirectUpdates.ALLOW
+
+    @property
+    def takes_updates(self) -> bool:
+        """True when an update to a new version becomes a rollout."""
+        return self.rollout is not None or self.direct_updates is DirectUpdates.REFUSE
+
+    def mapping(self) -> dict[str, Any]:
+        """As JSON, in the store and in replies."""
+        return {
+            "rollout": self.rollout,
+            "verification": self.verification.value,
+            "direct_updates": self.direct_updates.value,
+        }
+
+
+def policy_of(store: Store, endpoint_id: str) -> Policy:
+    """The endpoint's policy; without one, the one that changes nothing."""
+    stored = store.rollouts.policy(endpoint_id) or {}
+    return Policy(
+        rollout=stored.get("rollout"),
+        verification=Checks(stored.get("verification", Checks.WARN.value)),
+        direct_updates=DirectUpdates(stored.get("direct_updates", DirectUpdates.ALLOW.value)),
+    )
+
+
+def spec_of(policy: Policy, wanted: Mapping[str, Any], endpoint: str) -> RolloutSpec:
+    """The spec that ``wanted`` asks for over the policy's; raises InvalidParameterValue."""
+    default = dict(policy.rollout or {})
+    if "strategy" in wanted and wanted["strategy"] != default.get("strategy", "canary"):
+        default = {key: value for key, value in default.items() if key not in _BY_STRATEGY}
+    spec = parse_spec({**default, **wanted})
+    if spec.endpoint and spec.endpoint != endpoint:
+        raise InvalidParameterValue(
+            f"endpoint is {spec.endpoint[:80]!r}, but the call is for '{endpoint}'; leave it out "
+            f"or name the same."
+        )
+    return spec
+
+
+class Policies:
+    """Handlers over one store."""
+
+    def __init__(self, store: Store, *, clock: Callable[[], datetime]) -> None:
+        self._store = store
+        self._clock = clock
+
+    def router(self) -> APIRouter:
+        """The routes."""
+        router = APIRouter(tags=["policy"])
+        router.add_api_route(_PATH, self.get, methods=["GET"])
+        router.add_api_route(_PATH, self.put, methods=["PUT"])
+        return router
+
+    def get(self, name: str) -> Response:
+        """The policy in force; also that of an endpoint that was never given one."""
+        return _json(policy_of(self._store, self._store.endpoint(name).id))
+
+    def put(self, name: str, wanted: dict[str, Any], request: Request) -> Response:
+        """Replace the policy. It is for updates and rollouts to come."""
+        endpoint, at = self._store.endpoint(name), self._clock()
+        policy = _checked(wanted, name)
+        mapping = policy.mapping()
+        entry = JournalEntry(actor_of(request), "policy_set", at, endpoint.id, mapping)
+        self._store.rollouts.set_policy(endpoint.id, mapping, at, entries=[entry])
+        return _json(policy)
+
+
+def _checked(wanted: dict[str, Any], endpoint: str) -> Policy:
+    storable(wanted)
+    fields = Fields(wanted, "", ("rollout", "verification", "direct_updates"))
+    default = Policy()
+    policy = Policy(
+        rollout=fields.read("rollout", _spec(endpoint), None),
+        verification=fields.read("verification", one_of(Checks), default.verification),
+        direct_updates=fields.read("direct_updates", one_of(DirectUpdates), default.direct_updates),
+    )
+    if policy.verification is Checks.REQUIRED:
+        # Rollouts would go on unverified under a policy that says they never do.
+        raise NotImplementedHere(
+            "Serinus can't verify a model before its rollout yet, so it can't require it. Write "
+            "verification: warn or verification: off."
+        )
+    return policy
+
+
+def _spec(endpoint: str) -> Callable[[object, str], dict[str, Any] | None]:
+    def read(value: object, path: str) -> dict[str, Any] | None:
+        if value is None:
+            return None
+        if isinstance(value, dict) and "candidate" in value:
+            raise InvalidParameterValue(
+                f"{path}.candidate is not part of a policy: each rollout names its own."
+            )
+        known = value if isinstance(value, dict) else {}
+        asked = {**known, "candidate": _ANY_MODEL} if isinstance(value, dict) else value
+        spec = parse_spec(asked, path=path)
+        if spec.endpoint not in ("", endpoint):
+            raise InvalidParameterValue(
+                f"{path}.endpoint is {spec.endpoint[:80]!r}, but the policy is that of "
+                f"'{endpoint}'; leave it out."
+            )
+        return dict(known)
+
+    return read
+
+
+def _json(policy: Policy) -> Response:
+    return Response(msgspec.json.encode(policy.mapping()), media_type="application/json")

@@ -1,0 +1,202 @@
+"""The rollout calls: each stores a wish for the controller, or shows what has become of it.
+
+Nothing here moves a weight. A verb that does not fit is refused at once, in the machine's words.
+"""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Annotated, Any
+
+import msgspec
+from fastapi import APIRouter, Query, Request, Response
+
+from serinus.api.actor import actor_of
+from serinus.api.bodies import AbortBody, NoBody, PromoteBody, RetryBody, UndoBody, storable
+from serinus.api.policy import policy_of, spec_of
+from serinus.api.resources import (
+    entry_resource,
+    evidence_resource,
+    journal_of,
+    rollout_resource,
+)
+from serinus.api.starting import Starter
+from serinus.api.target import candidate_target
+from serinus.api.undoing import undo_spec, undo_target
+from serinus.api.verbs import check_verb
+from serinus.entities import Endpoint
+from serinus.errors import ResourceDoesNotExist
+from serinus.store.repository import Store
+from serinus.store.rollouts import StoredRollout
+
+__all__ = ["RolloutCalls"]
+
+_ENDPOINT = "/api/serinus/v1/endpoints/{name}"
+_ROLLOUTS = f"{_ENDPOINT}/rollouts"
+_ROLLOUT = f"{_ROLLOUTS}/{{rollout_id}}"
+
+
+class RolloutCalls:
+    """Handlers over one store. ``wake`` tells the controller that there is something to hear."""
+
+    def __init__(
+        self,
+        store: Store,
+        starter: Starter,
+        *,
+        wake: Callable[[], None],
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._store = store
+        self._starter = starter
+        self._wake = wake
+        self._clock = clock
+
+    def router(self) -> APIRouter:
+        """The routes."""
+        router = APIRouter(tags=["rollouts"])
+        router.add_api_route(_ROLLOUTS, self.start, methods=["POST"])
+        router.add_api_route(_ROLLOUTS, self.list, methods=["GET"])
+        router.add_api_route(_ROLLOUT, self.get, methods=["GET"])
+        for verb in (self.promote, self.pause, self.resume, self.approve, self.abort, self.retry):
+            router.add_api_route(f"{_ROLLOUT}/{verb.__name__}", verb, methods=["POST"])
+        router.add_api_route(f"{_ROLLOUT}/journal", self.journal, methods=["GET"])
+        router.add_api_route(f"{_ROLLOUT}/evidence", self.evidence, methods=["GET"])
+        router.add_api_route(f"{_ENDPOINT}/undo", self.undo, methods=["POST"])
+        return router
+
+    def start(self, name: str, wanted: dict[str, Any], request: Request) -> Response:
+        """Start a rollout by a spec, which goes over the default of the endpoint's policy.
+
+        A rollout that is under way makes room first.
+        """
+        storable(wanted)
+        endpoint = self._store.endpoint(name)
+        spec = spec_of(policy_of(self._store, endpoint.id), wanted, name)
+        actor, at = actor_of(request), self._clock()
+        started = self._starter.start(
+            name,
+            spec,
+            lambda config: candidate_target(config, name, spec.candidate, creator=actor, at=at),
+            actor,
+        )
+        return self._reply(started)
+
+    def list(self, name: str, limit: Annotated[int, Query(ge=1, le=100)] = 20) -> Response:
+        """The endpoint's rollouts, the newest first."""
+        endpoint = self._store.endpoint(name)
+        found = self._store.rollouts.of_endpoint(endpoint.id, limit=limit)
+        return _json({"rollouts": [self._resource(each) for each in found]})
+
+    def get(self, name: str, rollout_id: str) -> Response:
+        """One rollout; ``current`` is the one under way, else the newest."""
+        return self._reply(self._rollout(name, rollout_id))
+
+    def promote(
+        self, name: str, rollout_id: str, request: Request, asked: PromoteBody | None = None
+    ) -> Response:
+        """On to the next step, or to 100 %, whatever the evidence says."""
+        data = {"full": True} if asked is not None and asked.full else {}
+        return self._ask(name, rollout_id, "promote", request, data)
+
+    def pause(
+        self, name: str, rollout_id: str, request: Request, asked: NoBody | None = None
+    ) -> Response:
+        """Stay as it is."""
+        return self._ask(name, rollout_id, "pause", request, {})
+
+    def resume(
+        self, name: str, rollout_id: str, request: Request, asked: NoBody | None = None
+    ) -> Response:
+        """Go on after a pause by a person or a timeout."""
+        return self._ask(name, rollout_id, "resume", request, {})
+
+    def approve(
+        self, name: str, rollout_id: str, request: Request, asked: NoBody | None = None
+    ) -> Response:
+        """Yes to the pause that it stands at."""
+        return self._ask(name, rollout_id, "approve", request, {})
+
+    def abort(
+        self, name: str, rollout_id: str, request: Request, asked: AbortBody | None = None
+    ) -> Response:
+        """Back to stable, now."""
+        data = {"reason": asked.reason} if asked is not None and asked.reason else {}
+        return self._ask(name, rollout_id, "abort", request, data)
+
+    def retry(
+        self, name: str, rollout_id: str, request: Request, asked: RetryBody | None = None
+    ) -> Response:
+        """Try a rolled-back candidate again."""
+        fresh = asked is not None and asked.fresh_evidence
+        data = {"fresh_evidence": True} if fresh else {}
+        return self._ask(name, rollout_id, "retry", request, data)
+
+    def journal(
+        self,
+        name: str,
+        rollout_id: str,
+        after: Annotated[int, Query(ge=0, lt=2**63)] = 0,
+        limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    ) -> Response:
+        """What happened to it, oldest first; ``after`` is the id of the last entry seen."""
+        rollout = self._rollout(name, rollout_id)
+        found = self._store.rollouts.journal(rollout.state.id, after=after, limit=limit)
+        return _json(
+            {
+                "entries": [entry_resource(each) for each in found],
+                "next": found[-1].id if len(found) == limit else None,
+            }
+        )
+
+    def evidence(self, name: str, rollout_id: str) -> Response:
+        """What the guardrails said last, and at the end of each stage."""
+        rollout = self._rollout(name, rollout_id)
+        return _json(evidence_resource(rollout, journal_of(self._store, rollout.state.id)))
+
+    def undo(self, name: str, request: Request, asked: UndoBody | None = None) -> Response:
+        """Back to what served before the last rollout, or to a config version, in one change.
+
+        A rollout under way is aborted instead.
+        """
+        actor, version = actor_of(request), asked.to if asked is not None else None
+        serving, live = self._starter.base(name)
+        if live is not None and version is None:
+            return self._ask(name, live.state.id, "abort", request, {"reason": "undo"})
+        endpoint = self._store.endpoint(name)
+        target = undo_target(self._store, endpoint, serving, version)
+        spec = undo_spec(target(serving).candidate.model_uri, name)
+        return self._reply(self._starter.start(name, spec, target, actor))
+
+    def _ask(
+        self, name: str, rollout_id: str, verb: str, request: Request, data: Mapping[str, Any]
+    ) -> Response:
+        rollout, actor, at = self._rollout(name, rollout_id), actor_of(request), self._clock()
+        check_verb(self._store, rollout, verb, actor, at, data)
+        self._store.rollouts.wish(rollout.state.id, verb, actor, at, dict(data))
+        self._wake()
+        return self._reply(self._store.rollouts.get(rollout.state.id))
+
+    def _rollout(self, name: str, rollout_id: str) -> StoredRollout:
+        endpoint = self._store.endpoint(name)
+        if rollout_id == "current":
+            return self._current(endpoint)
+        rollout = self._store.rollouts.get(rollout_id)
+        if rollout.endpoint_id != endpoint.id:
+            raise ResourceDoesNotExist(f"Endpoint '{name}' has no rollout '{rollout_id}'.")
+        return rollout
+
+    def _current(self, endpoint: Endpoint) -> StoredRollout:
+        found = self._store.rollouts.of_endpoint(endpoint.id)
+        if not found:
+            raise ResourceDoesNotExist(f"Endpoint '{endpoint.name}' has had no rollout yet.")
+        return next((each for each in found if not each.state.phase.terminal), found[0])
+
+    def _resource(self, rollout: StoredRollout) -> dict[str, Any]:
+        return rollout_resource(rollout, journal_of(self._store, rollout.state.id), self._clock())
+
+    def _reply(self, rollout: StoredRollout) -> Response:
+        return _json(self._resource(rollout))
+
+
+def _json(body: dict[str, Any]) -> Response:
+    return Response(msgspec.json.encode(body), media_type="application/json")

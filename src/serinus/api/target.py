@@ -1,0 +1,152 @@
+"""What a rollout moves an endpoint to: from its config and a candidate to the target config. Pure.
+
+It changes nothing but who carries the traffic: what else the endpoint serves stays as it is.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from serinus.api.naming import MAX_NAME, default_served_name, is_uri
+from serinus.api.wishes import check_model, registered
+from serinus.entities import WHOLE, Deployment, EndpointConfig, ServedEntity
+from serinus.errors import InvalidParameterValue, InvalidState
+
+__all__ = ["Target", "TargetOf", "back_to", "candidate_target", "identity", "sole", "wanted_target"]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Stable, the candidate in its place, and what else the endpoint keeps, without traffic."""
+
+    stable: ServedEntity
+    candidate: ServedEntity
+    rest: tuple[ServedEntity, ...] = ()
+    auto_capture: dict[str, object] | None = None
+
+    def config(self, version: int, at: datetime) -> EndpointConfig:
+        """The target as the endpoint's next config."""
+        entities = (self.candidate, *self.rest)
+        return EndpointConfig(
+            version=version,
+            entities=entities,
+            weights={each.name: WHOLE if each is self.candidate else 0 for each in entities},
+            created_at=at,
+            auto_capture=self.auto_capture,
+        )
+
+
+#: Makes the target from the config that serves.
+TargetOf = Callable[[EndpointConfig], Target]
+
+
+def identity(entity: ServedEntity) -> tuple[str, tuple[tuple[str, str], ...]]:
+    """What makes two served entities the same to their callers, whatever they are called."""
+    return entity.model_uri, tuple(sorted(entity.environment_vars.items()))
+
+
+def sole(config: EndpointConfig, endpoint: str) -> ServedEntity:
+    """The one entity that carries all traffic; raises InvalidState."""
+    carrying = [each for each in config.entities if config.weights.get(each.name)]
+    if len(carrying) == 1:
+        return carrying[0]
+    split = ", ".join(f"{each.name} {config.weights[each.name] / 100:g} %" for each in carrying)
+    raise InvalidState(
+        f"Endpoint '{endpoint}' splits its traffic ({split}), so there is no one version to "
+        f"compare a candidate with. Send all of it to one served entity first."
+    )
+
+
+def candidate_target(
+    config: EndpointConfig, endpoint: str, uri: str, *, creator: str, at: datetime
+) -> Target:
+    """Stable's place for the model ``uri``; raises InvalidState and InvalidParameterValue."""
+    stable = sole(config, endpoint)
+    _refuse_stable(stable, uri)
+    others = tuple(each for each in config.entities if each is not stable)
+    prepared = next((each for each in others if each.model_uri == uri), None)
+    if prepared is not None:  # served already, without traffic: nothing has to start
+        rest = tuple(each for each in others if each is not prepared)
+        return Target(stable, prepared, rest, config.auto_capture)
+    if not is_uri(uri):
+        raise InvalidParameterValue(
+            f"candidate {uri[:80]!r} is not a model URI; write one like models:/my-model/2."
+        )
+    entity_name, version = registered(uri)
+    check_model(entity_name, version, what="candidate")
+    candidate = ServedEntity(
+        name=_free_name(default_served_name(entity_name, version), config, stable),
+        entity_name=entity_name,
+        entity_version=version,
+        replicas=stable.replicas,
+        creator=creator,
+        created_at=at,
+    )
+    return Target(stable, candidate, others, config.auto_capture)
+
+
+def wanted_target(
+    config: EndpointConfig, endpoint: str, wanted: EndpointConfig, candidate: ServedEntity
+) -> Target:
+    """What a client's whole new config asks for, whose one new entity is ``candidate``."""
+    stable = sole(config, endpoint)
+    _refuse_stable(stable, candidate.model_uri)
+    served = {identity(each): each for each in config.entities}
+    rest = tuple(
+        # What is fetched and running already is not fetched again.
+        replace(served[identity(each)], name=each.name, replicas=each.replicas, echo=each.echo)
+        for each in wanted.entities
+        if each is not candidate
+    )
+    taken = {each.name for each in (*config.entities, *rest)} | {_control(stable)}
+    if candidate.name in taken:
+        default = default_served_name(candidate.entity_name, candidate.entity_version)
+        candidate = replace(candidate, name=_free_name(default, config, stable, rest))
+    return Target(stable, candidate, rest, wanted.auto_capture or config.auto_capture)
+
+
+def back_to(config: EndpointConfig, endpoint: str, earlier: ServedEntity) -> Target:
+    """An entity that served before, exactly as it was: its pool may still be warm."""
+    stable = sole(config, endpoint)
+    if (stable.model, identity(stable)) == (earlier.model, identity(earlier)):
+        raise InvalidParameterValue(
+            f"Endpoint '{endpoint}' serves {earlier.model_uri} already; there is nothing to undo."
+        )
+    others = tuple(each for each in config.entities if each is not stable)
+    kept = next((each for each in others if identity(each) == identity(earlier)), None)
+    if kept is not None and kept.model == earlier.model:
+        rest = tuple(each for each in others if each is not kept)
+        return Target(stable, kept, rest, config.auto_capture)
+    candidate = replace(
+        earlier,
+        name=_free_name(earlier.name, config, stable),
+        deployment=Deployment.CREATING,
+        deployment_message="",
+    )
+    return Target(stable, candidate, others, config.auto_capture)
+
+
+def _refuse_stable(stable: ServedEntity, uri: str) -> None:
+    # An alias may lead to another version by now; the bytes are compared once they are fetched.
+    same = uri == stable.model_uri and "@" not in uri
+    if same or (stable.model is not None and uri == stable.model.resolved):
+        raise InvalidParameterValue(
+            f"candidate is {uri}, the very model that serves already; name another version."
+        )
+
+
+def _control(stable: ServedEntity) -> str:
+    """The name that a fresh pool of stable would get."""
+    return f"{stable.name}-control"
+
+
+def _free_name(
+    name: str, config: EndpointConfig, stable: ServedEntity, also: tuple[ServedEntity, ...] = ()
+) -> str:
+    taken = {each.name for each in (*config.entities, *also)} | {_control(stable)}
+    found, number = name, 1
+    while found in taken:
+        number += 1
+        ending = f"-{number}"
+        found = f"{name[: MAX_NAME - len(ending)]}{ending}"
+    return found

@@ -1,0 +1,317 @@
+"""``serinus rollout``: start, watch, steer and undo rollouts. All by the REST API."""
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from serinus.cli.connection import DEFAULT_SERVER, ServerOption, TokenOption, connected
+from serinus.cli.documents import one_document
+from serinus.cli.output import Output, OutputOption, note, show_json, stdout
+from serinus.cli.rollout_lines import stands
+
+if TYPE_CHECKING:
+    from serinus.client import Client
+
+__all__ = ["rollout"]
+
+rollout = typer.Typer(no_args_is_help=True, help="Release a new version step by step.")
+
+EndpointArgument = Annotated[
+    str, typer.Argument(metavar="ENDPOINT", help="name of the endpoint", show_default=False)
+]
+IdOption = Annotated[
+    str, typer.Option("--id", help="a rollout's id; current: the one under way, else the newest")
+]
+WatchOption = Annotated[
+    bool, typer.Option("--watch", "-w", help="follow it; the exit code says how it ended")
+]
+TimeoutOption = Annotated[
+    float,
+    typer.Option("--timeout", min=0, help="seconds to watch; exit code 4 when they are over"),
+]
+_HOUR = 3600.0
+
+
+@rollout.command("start")
+def start(
+    endpoint: EndpointArgument,
+    candidate: Annotated[
+        str | None,
+        typer.Option(help="the new version, e.g. models:/m/2", show_default=False),
+    ] = None,
+    file: Annotated[
+        Path | None,
+        typer.Option("--file", "-f", help="YAML or JSON file with the spec", show_default=False),
+    ] = None,
+    strategy: Annotated[
+        str | None, typer.Option(help="canary, blue-green or shadow", show_default=False)
+    ] = None,
+    steps: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PERCENT,…", help="weights of a canary, e.g. 1,5,25,50", show_default=False
+        ),
+    ] = None,
+    no_guardrails: Annotated[
+        bool, typer.Option("--no-guardrails", help="go by time and approvals, without evidence")
+    ] = False,
+    watch: WatchOption = False,
+    timeout: TimeoutOption = _HOUR,
+    server: ServerOption = DEFAULT_SERVER,
+    token: TokenOption = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Start a rollout; a rollout that is under way makes room."""
+    spec = one_document(file) if file is not None else {}
+    if candidate is not None:
+        spec["candidate"] = _absolute(candidate)
+    if "candidate" not in spec:
+        raise typer.BadParameter("name the new version with --candidate URI, or in the file")
+    if strategy is not None:
+        spec["strategy"] = strategy
+    if steps is not None:
+        spec["steps"] = [{"set_weight": weight} for weight in _weights(steps)]
+    if no_guardrails:
+        spec["guardrails"] = []
+    with connected(server, token) as client:
+        started = client.start_rollout(endpoint, spec)
+        if watch:
+            _follow(client, endpoint, started["id"], timeout, output)
+    _show(started, output)
+
+
+@rollout.command("status")
+def status(
+    endpoint: EndpointArgument,
+    id_: IdOption = "current",
+    watch: WatchOption = False,
+    timeout: TimeoutOption = _HOUR,
+    server: ServerOption = DEFAULT_SERVER,
+    token: TokenOption = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Where a rollout stands, and what it waits for."""
+    with connected(server, token) as client:
+        found = client.rollout(endpoint, id_)
+        if watch:
+            _follow(client, endpoint, found["id"], timeout, output)
+    _show(found, output)
+
+
+@rollout.command("promote")
+def promote(
+    endpoint: EndpointArgument,
+    full: Annotated[bool, typer.Option("--full", help="straight to 100 %")] = False,
+    id_: IdOption = "current",
+    server: ServerOption = DEFAULT_SERVER,
+    token: TokenOption = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """On to the next step, whatever the evidence says; the journal keeps who said so."""
+    _ask(server, token, output, endpoint, id_, "promote", **({"full": True} if full else {}))
+
+
+@rollout.command("pause")
+def pause(
+    endpoint: EndpointArgument,
+    id_: IdOption = "current",
+    server: ServerOption = DEFAULT_SERVER,
+    token: TokenOption = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Stay at this weight; a regression still rolls back."""
+    _ask(server, token, output, endpoint, id_, "pause")
+
+
+@rollout.command("resume")
+def resume(
+    endpoint: EndpointArgument,
+    id_: IdOption = "current",
+    server: ServerOption = DEFAULT_SERVER,
+    token: TokenOption = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Go on after a pause, or give a step that ran out of time its time again."""
+    _ask(server, token, output, endpoint, id_, "resume")
+
+
+@rollout.command("approve")
+def approve(
+    endpoint: EndpointArgument,
+    id_: IdOption = "current",
+    server: ServerOption = DEFAULT_SERVER,
+    token: TokenOption = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Say yes to the step that waits for it."""
+    _ask(server, token, output, endpoint, id_, "approve")
+
+
+@rollout.command("abort")
+def abort(
+    endpoint: EndpointArgument,
+    reason: Annotated[str, typer.Option(help="why, for the journal", show_default=False)] = "",
+    id_: IdOption = "current",
+    server: ServerOption = DEFAULT_SERVER,
+    token: TokenOption = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Back to the stable version, now."""
+    particulars = {"reason": reason} if reason else {}
+    _ask(server, token, output, endpoint, id_, "abort", **particulars)
+
+
+@rollout.command("retry")
+def retry(
+    endpoint: EndpointArgument,
+    fresh_evidence: Annotated[
+        bool, typer.Option("--fresh-evidence", help="forget what was learnt about it")
+    ] = False,
+    id_: IdOption = "current",
+    server: ServerOption = DEFAULT_SERVER,
+    token: TokenOption = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Try a candidate again that was rolled back."""
+    particulars = {"fresh_evidence": True} if fresh_evidence else {}
+    _ask(server, token, output, endpoint, id_, "retry", **particulars)
+
+
+@rollout.command("undo")
+def undo(
+    endpoint: EndpointArgument,
+    to: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="VERSION", help="a config version", show_default=False),
+    ] = None,
+    server: ServerOption = DEFAULT_SERVER,
+    token: TokenOption = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Back to what served before the last rollout; a rollout under way is aborted."""
+    with connected(server, token) as client:
+        found = client.undo(endpoint, to)
+    _show(found, output)
+
+
+@rollout.command("history")
+def history(
+    endpoint: EndpointArgument,
+    limit: Annotated[int, typer.Option(min=1, max=100, help="how many")] = 20,
+    server: ServerOption = DEFAULT_SERVER,
+    token: TokenOption = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Every rollout of an endpoint, the newest first."""
+    with connected(server, token) as client:
+        found = client.rollouts(endpoint, limit=limit)
+    if output is Output.JSON:
+        show_json({"rollouts": found})
+    elif not found:
+        note(f"no rollouts yet; start one with: serinus rollout start {endpoint} --candidate URI")
+    else:
+        table = Table("id", "candidate", "strategy", "phase", "started", "by", "reason")
+        for each in found:
+            keys = ("id", "candidate", "strategy", "phase", "started_at", "created_by", "reason")
+            table.add_row(*(escape(str(each.get(key) or "-")) for key in keys))
+        stdout().print(table)
+
+
+@rollout.command("why")
+def why(
+    endpoint: EndpointArgument,
+    id_: IdOption = "current",
+    limit: Annotated[int, typer.Option(min=1, max=100, help="journal entries to show")] = 10,
+    server: ServerOption = DEFAULT_SERVER,
+    token: TokenOption = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Why a rollout is where it is, in words, and what led there."""
+    with connected(server, token) as client:
+        found = client.rollout(endpoint, id_)
+        entries = _last(client, endpoint, found["id"], limit)
+    if output is Output.JSON:
+        show_json({"rollout": found, "entries": entries})
+        return
+    out = stdout()
+    lines = [found.get("why") or stands(found)]
+    lines += [f"{each['name']} {each['verdict']}: {each['reason']}" for each in found["guardrails"]]
+    for line in lines:
+        out.print(line, markup=False, soft_wrap=True)
+    for entry in entries:
+        data = entry.get("data") or {}
+        told = data.get("reason") or data.get("why") or ""
+        moved = f" {data['from']} → {data['to']}" if data.get("from") != data.get("to") else ""
+        line = f"{entry['at']}  {entry['actor']}  {data.get('event', entry['kind'])}{moved}  {told}"
+        out.print(line.rstrip(), markup=False, soft_wrap=True, style="dim")
+
+
+def _last(client: "Client", endpoint: str, rollout_id: str, limit: int) -> list[dict[str, Any]]:
+    """The last entries of the rollout's journal; it is read from its beginning, page by page."""
+    entries: list[dict[str, Any]] = []
+    after = 0
+    while page := client.journal(endpoint, rollout_id, after=after):
+        entries = (entries + page)[-limit:]
+        after = page[-1]["id"]
+    return entries
+
+
+def _ask(
+    server: str,
+    token: str | None,
+    output: Output,
+    endpoint: str,
+    rollout_id: str,
+    verb: str,
+    **particulars: object,
+) -> None:
+    with connected(server, token) as client:
+        found = client.ask(endpoint, verb, rollout_id, **particulars)
+    if output is Output.JSON:
+        show_json(found)
+    else:
+        note(f"asked rollout {found['id']} to {verb}; see: serinus rollout status {endpoint}")
+
+
+def _follow(
+    client: "Client", endpoint: str, rollout_id: str, timeout_s: float, output: Output
+) -> None:
+    """Watch until it is decided, and end the command with the exit code for that."""
+    # Rich's live display would slow the start of every other command.
+    from serinus.cli.rollout_screen import follow  # noqa: PLC0415
+
+    code, last = follow(client, endpoint, rollout_id, timeout_s)
+    _show(last, output)
+    raise typer.Exit(code)
+
+
+def _show(found: dict[str, Any], output: Output) -> None:
+    if output is Output.JSON:
+        show_json(found)
+        return
+    out = stdout()
+    out.print(stands(found), markup=False, soft_wrap=True)
+    out.print(f"{found['stable']} → {found['candidate']}", markup=False)
+    out.print(f"waits for {found['waiting_for']}", markup=False, soft_wrap=True)
+    if found.get("guardrails"):
+        table = Table("guardrail", "verdict", "reason")
+        for each in found["guardrails"]:
+            table.add_row(each["name"], each["verdict"], escape(each.get("reason") or ""))
+        out.print(table)
+
+
+def _weights(steps: str) -> list[str]:
+    parts = [part.strip().removesuffix("%") for part in steps.split(",")]
+    for part in parts:
+        if not re.fullmatch(r"\d{1,3}(\.\d{1,2})?", part):
+            raise typer.BadParameter(f"--steps {steps!r}: {part!r} is not a percentage such as 5")
+    return [f"{part}%" for part in parts]
+
+
+def _absolute(candidate: str) -> str:
+    """The server may have another working directory than this command."""
+    return candidate if ":/" in candidate else str(Path(candidate).absolute())
