@@ -7,6 +7,7 @@ kept in the store, so that a new controller goes on with it, and is journalled w
 import threading
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
 import msgspec
 import structlog
@@ -75,11 +76,11 @@ class Assessor:
         judgement = Judgement(
             judge_kept(kept, key, state.spec, next_bp),
             _shadow_requests(totals, state.stage),
-            msgspec.to_builtins(kept),
+            _json(kept),
         )
         self._judged[key] = (next_bp, judgement)
         if fresh and at - self._stored_at.get(key, at - _KEEP_EVERY) >= _KEEP_EVERY:
-            self._store.rollouts.keep_evidence(state.id, key, msgspec.to_builtins(kept), at)
+            self._store.rollouts.keep_evidence(state.id, key, judgement.evidence, at)
             self._stored_at[key] = at
         return judgement
 
@@ -87,7 +88,7 @@ class Assessor:
         kept = self._kept.get(key)
         if kept is None:
             stored = self._store.rollouts.evidence(key)
-            kept = Kept() if stored is None else msgspec.convert(stored, Kept)
+            kept = Kept() if stored is None else msgspec.convert(stored, Kept, str_keys=True)
             self._kept[key] = kept
         return kept
 
@@ -99,6 +100,11 @@ class Assessor:
                 Flush(flush.gateway_id, flush.incarnation, flush.sequence, [summary])
             )
         return bool(arrived)
+
+
+def _json(kept: Kept) -> dict[str, Any]:
+    values: dict[str, Any] = msgspec.to_builtins(kept, str_keys=True)
+    return values
 
 
 def next_exposure(state: RolloutState) -> int:

@@ -93,7 +93,7 @@ class Loop:
             except (FencedOut, FenceError):
                 _log.error("controller_fenced_out", epoch=self._policy.epoch)
                 return
-            except (SerinusError, EngineUnreachable, SpecChanged, OSError):
+            except Exception:  # noqa: BLE001 - the loop ends only when it is told to
                 _log.exception("turn_failed")
             self._wake.wait(pause)
 

@@ -118,7 +118,7 @@ def advance_rollouts(snapshot: Snapshot, store: Store, judge: Judge, *, epoch: i
             for wish in wishes.get(rollout.state.id, ()):
                 rollout = _hear(store, rollout, wish, epoch=epoch)
             if snapshot.replicas is not None and rollout.state == view.state and view.routes:
-                judged = judge(view, snapshot.at)
+                judged = _judged(judge, view, snapshot.at)
                 facts = facts_of(
                     snapshot,
                     view,
@@ -132,6 +132,21 @@ def advance_rollouts(snapshot: Snapshot, store: Store, judge: Judge, *, epoch: i
             changed = True
         changed = changed or rollout is not view.rollout
     return changed
+
+
+def _judged(judge: Judge, view: RolloutView, at: datetime) -> Judgement:
+    """The judgement; a judge that fails makes every comparison INVALID, which holds."""
+    try:
+        return judge(view, at)
+    except Exception as error:  # noqa: BLE001 - one rollout's evidence must not stop the others
+        _log.exception("evidence_not_judged", rollout=view.state.id)
+        reason = f"the evidence can't be judged: {type(error).__name__}: {error}"
+        return Judgement(
+            tuple(
+                GuardrailVerdict(guardrail.name, Verdict.INVALID, reason)
+                for guardrail in view.state.spec.guardrails
+            )
+        )
 
 
 def event_of(verb: str, actor: str, at: datetime, data: Mapping[str, Any]) -> Event:

@@ -115,10 +115,12 @@ class Snapshot:
 
     def governing(self, endpoint_id: str) -> "RolloutView | None":
         """The rollout that decides this endpoint's routes now; None when its config does."""
-        for view in reversed(self.rollouts):
-            if view.rollout.endpoint_id == endpoint_id and view.routes:
+        views = [view for view in self.rollouts if view.rollout.endpoint_id == endpoint_id]
+        for view in reversed(views):
+            if view.routes and view.state.phase is not Phase.FAILED:
                 return view
-        return None
+        # One that FAILED goes on routing until a person has looked, or starts the next one.
+        return views[-1] if views and views[-1].state.phase is Phase.FAILED else None
 
 
 # Actions: what the executor can do. Each is idempotent.

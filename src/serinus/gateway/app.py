@@ -3,6 +3,7 @@
 Nothing here decides who answers (`dataplane` does) and nothing here touches a database.
 """
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping
 from dataclasses import dataclass
@@ -70,6 +71,7 @@ class App:
         self._dataplane = dataplane
         self._forwarder = forwarder
         self._config = config
+        self._draining = asyncio.Event()
         self._ids = map(f"{config.incarnation}-%x".__mod__, count(1))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -225,13 +227,35 @@ class App:
             headers = self._forwarder.headers(response)
             start = {"status": response.status_code, "headers": headers}
             await send({"type": "http.response.start", **start})
-            async for chunk in response.aiter_raw():
-                await send({"type": "http.response.body", "body": chunk, "more_body": True})
-            await send({"type": "http.response.body", "body": b""})
+            endless = (b"content-type", b"text/event-stream") in (
+                (name, value.partition(b";")[0]) for name, value in headers
+            )
+            await self._pass_on(response, receive, send, endless=endless)
         except httpx.TransportError as error:
             raise _Hangup from error  # the head is out; all that is left is to end the connection
         finally:
             await response.aclose()
+
+    async def _pass_on(
+        self, response: httpx.Response, receive: Receive, send: Send, *, endless: bool
+    ) -> None:
+        """Send the body on until it ends, the caller leaves, or (a stream) this gateway drains."""
+        pump = asyncio.create_task(_pump(response, send))
+        ends: list[asyncio.Task[Any]] = [pump, asyncio.create_task(_disconnected(receive))]
+        if endless:
+            ends.append(asyncio.create_task(self._draining.wait()))
+        try:
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            if not pump.done():
+                raise _Hangup
+            pump.result()
+        finally:
+            for task in ends:
+                task.cancel()
+
+    def drain(self) -> None:
+        """End streams that would never end by themselves; requests go on to their answers."""
+        self._draining.set()
 
     async def _stream(self, receive: Receive) -> AsyncIterator[bytes]:
         more, size = True, 0
@@ -244,6 +268,17 @@ class App:
                 raise self._too_large()
             yield message["body"]
             more = message["more_body"]
+
+
+async def _pump(response: httpx.Response, send: Send) -> None:
+    async for chunk in response.aiter_raw():
+        await send({"type": "http.response.body", "body": chunk, "more_body": True})
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        continue
 
 
 async def _send(send: Send, status: int, body: bytes, *headers: tuple[bytes, bytes]) -> None:

@@ -66,11 +66,20 @@ async def _run(inheritance: Inheritance) -> None:
         )
     )
     voice = asyncio.create_task(_speak(inheritance))
+    ending = asyncio.create_task(_drain(server, app))
     await server.serve(sockets=[socket.socket(fileno=inheritance.listen_fd)])
     voice.cancel()
+    ending.cancel()
     following.cancel()
     dataplane.close()
     await forwarder.close()
+
+
+async def _drain(server: uvicorn.Server, app: App) -> None:
+    """Tell the app when the server has been asked to end."""
+    while not server.should_exit:  # noqa: ASYNC110 - uvicorn has a flag, not an event
+        await asyncio.sleep(0.1)
+    app.drain()
 
 
 async def _speak(inheritance: Inheritance) -> None:

@@ -128,7 +128,11 @@ class Rollouts:
         """The endpoint's rollouts, the newest first."""
         with self._database.read() as connection:
             query = select(_rollouts).where(_rollouts.c.endpoint_id == endpoint_id)
-            found = connection.execute(query.order_by(_rollouts.c.started_at.desc()).limit(limit))
+            found = connection.execute(
+                query.order_by(
+                    _rollouts.c.started_at.desc(), _rollouts.c.target_version.desc()
+                ).limit(limit)
+            )
             return tuple(_stored(row) for row in found)
 
     def relevant(self, ended_since: datetime) -> tuple[StoredRollout, ...]:
@@ -140,7 +144,8 @@ class Rollouts:
                     _rollouts.c.ended_at > to_millis(ended_since),
                 )
             )
-            found = connection.execute(query.order_by(_rollouts.c.started_at))
+            by_age = query.order_by(_rollouts.c.started_at, _rollouts.c.target_version)
+            found = connection.execute(by_age)
             return tuple(_stored(row) for row in found)
 
     def decide(
