@@ -4,7 +4,7 @@ UV := .uv/bin/uv
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help setup demo test check format lint types bench clean
+.PHONY: help setup demo test check format lint types bench calibrate simulate clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -42,6 +42,12 @@ types: setup  ## mypy, strict
 
 bench: setup  ## the benchmark table; writes bench/results/*.json
 	$(BIN)/python -m bench
+
+calibrate: setup  ## error rates and detection times of every test, at full size (minutes)
+	$(BIN)/python -m bench.calibrate
+
+simulate: setup  ## the controller under 100,000 random histories
+	$(BIN)/python -m tests.simulation.walk --seeds 100000
 
 clean:  ## removes what the other targets made
 	rm -rf .venv .uv .serinus .mypy_cache .pytest_cache .ruff_cache .hypothesis

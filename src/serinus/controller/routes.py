@@ -24,7 +24,15 @@ def routes_of(
         view = snapshot.governing(endpoint.id)
         weights = dict(config.weights) if view is None else _weights(view)
         served = tuple(
-            _served(snapshot, groups, endpoint, entity, weights.get(entity.name, 0))
+            _served(
+                snapshot,
+                groups,
+                endpoint,
+                entity,
+                weights.get(entity.name, 0),
+                # The control pool is stable's version, and says so.
+                shown_as=view.stable.name if view and entity.name == view.control.name else "",
+            )
             for entity in _entities(config, view)
             if entity.environment is not None
         )
@@ -82,6 +90,8 @@ def _served(
     endpoint: Endpoint,
     entity: ServedEntity,
     weight_bp: int,
+    *,
+    shown_as: str,
 ) -> ServedRoute:
     group = groups.get(group_of(endpoint.id, entity))
     addresses = (
@@ -94,4 +104,5 @@ def _served(
         tuple(sorted(addresses, key=lambda replica: replica.replica_id)),
         snapshot.policy.queue_limit,
         snapshot.policy.deadline_s,
+        shown_as,
     )

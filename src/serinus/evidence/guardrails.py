@@ -45,6 +45,8 @@ class Latency:
     limits: tuple[tuple[float, float], ...] = ((0.5, 0.25), (0.95, 0.25), (0.99, 0.5))
     #: Compare the time inside the model instead of the gateway's view.
     of_model: bool = False
+    #: Seconds by which an answer must also be slower; what is less is no reason.
+    floor_s: float = 0.0
     name: str = "latency"
 
 

@@ -15,7 +15,7 @@ def latency_case(evidence: Evidence, limits: Latency) -> Case:
     """The candidate's answers above the baseline's past quantiles, times one plus the margins."""
     if not limits.limits:
         return Case(False, 0.0, lambda _: -math.inf, "", "", {})
-    slow = SlowEvents(evidence.timeline.windows, of_model=limits.of_model)
+    slow = SlowEvents(evidence.timeline.windows, of_model=limits.of_model, floor_s=limits.floor_s)
     logs = [slow.log_slower(quantile, margin) for quantile, margin in limits.limits]
     loudest, margin = limits.limits[int(np.argmax(logs))]
 
@@ -25,6 +25,7 @@ def latency_case(evidence: Evidence, limits: Latency) -> Case:
     events = slow.events(loudest, margin, lenient=True)
     on_candidate, total = float(events.candidate.sum()), float(events.total.sum())
     share = evidence.traffic_share()
+    more = f", and {limits.floor_s * 1000:g} ms" if limits.floor_s else ""
     return Case(
         has_data=slow.answers > 0,
         # The mean over the quantiles is one e-value for all of them.
@@ -32,7 +33,7 @@ def latency_case(evidence: Evidence, limits: Latency) -> Case:
         log_safe=log_safe,
         seen=(
             f"{on_candidate:,.0f} of {total:,.0f} answers slower than stable's p{loudest * 100:g}"
-            f" (the candidate's: than {1.0 + margin:.2f} times that) were the candidate's,"
+            f" (the candidate's: than {1.0 + margin:.2f} times that{more}) were the candidate's,"
             f" which had {share:.1%} of traffic"
         ),
         allowed=f"with a p{loudest * 100:g} that is {margin:.0%} higher" if margin else "",

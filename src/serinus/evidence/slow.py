@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serinus.evidence.eprocess import Events, Floats, log_decrease, log_regression
-from serinus.evidence.histogram import Histogram, buckets_within
+from serinus.evidence.histogram import Histogram, buckets_within, duration_bucket, upper_edge
 from serinus.evidence.windows import QUANTILES, Window
 
 __all__ = ["SlowEvents"]
@@ -53,10 +53,17 @@ class _Tails:
 class SlowEvents:
     """Latency windows of a rollout, ready to be asked at any quantile and margin."""
 
-    __slots__ = ("_baseline", "_candidate", "_edges", "_share")
+    __slots__ = ("_baseline", "_candidate", "_edges", "_floor_s", "_share")
 
-    def __init__(self, windows: list[Window], *, of_model: bool = False) -> None:
-        """``of_model``: compare the time inside the model, not the gateway's view."""
+    def __init__(
+        self, windows: list[Window], *, of_model: bool = False, floor_s: float = 0.0
+    ) -> None:
+        """``of_model``: compare the time inside the model, not the gateway's view.
+
+        ``floor_s``: a candidate's answer is slow only when it is also this much, in seconds, above
+        the threshold of the baseline's.
+        """
+        self._floor_s = floor_s
 
         def usable(window: Window) -> bool:
             return bool(edges(window)) and window.candidate_bp > 0
@@ -84,6 +91,9 @@ class SlowEvents:
         column = QUANTILES.index(quantile)
         edges = self._edges[:, column]
         moved = edges + buckets_within(1.0 + margin, up=lenient)
+        if self._floor_s:
+            floors = [duration_bucket(upper_edge(int(edge)) + self._floor_s) for edge in edges]
+            moved = np.maximum(moved, np.array(floors, np.int64))
         candidate = self._candidate.above(moved)
         return Events(candidate, candidate + self._baseline[:, column], self._share)
 

@@ -211,7 +211,7 @@ class Pool:
     def __init__(self, route: ServedRoute, links: list[ReplicaLink]) -> None:
         self.name = route.name
         #: The name as it goes into the ``served-model-name`` header.
-        self.header = route.name.encode("ascii")
+        self.header = (route.shown_as or route.name).encode("ascii")
         self.links = links
         self._limit = route.queue_limit
         self._deadline_s = route.deadline_s

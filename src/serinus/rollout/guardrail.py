@@ -46,7 +46,7 @@ def _error_rate(value: object, path: str) -> Guardrail:
 
 
 def _latency(value: object, path: str) -> Guardrail:
-    fields = Fields(value, path, (*_PERCENTILES, "on_fail"))
+    fields = Fields(value, path, (*_PERCENTILES, "floor", "on_fail"))
     # Naming one percentile means that one; naming none means the three of the default.
     if any(name in fields for name in _PERCENTILES):
         default = Guardrail(GuardrailKind.LATENCY)
@@ -58,6 +58,7 @@ def _latency(value: object, path: str) -> Guardrail:
         p50=fields.read("p50", _maybe_margin, default.p50),
         p95=fields.read("p95", _maybe_margin, default.p95),
         p99=fields.read("p99", _maybe_margin, default.p99),
+        latency_floor_s=fields.read("floor", read_duration, default.latency_floor_s),
     )
 
 

@@ -109,6 +109,7 @@ def _guardrail(each: Guardrail) -> dict[str, object]:
         case GuardrailKind.LATENCY:
             margins = {"p50": each.p50, "p95": each.p95, "p99": each.p99}
             written = {name: show_fraction(m) for name, m in margins.items() if m is not None}
+            written["floor"] = show_duration(each.latency_floor_s)
         case GuardrailKind.PREDICTIONS:
             written = {"max_shift": show_fraction(each.max_shift), "tolerance": each.tolerance}
         case GuardrailKind.QUALITY:

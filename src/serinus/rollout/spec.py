@@ -126,6 +126,9 @@ class Guardrail:
     p50: float | None = None
     p95: float | None = None
     p99: float | None = None
+    #: latency: seconds by which an answer must also be slower: a pool with 1 % of the traffic is
+    #: colder than one with 99 %, whatever it serves.
+    latency_floor_s: float = 0.005
     #: predictions: tolerated share of answers that change.
     max_shift: float = 0.05
     #: predictions: |score difference| above which two paired answers disagree.
