@@ -337,7 +337,7 @@ def _check_command(line: str) -> None:
         makefile = (ROOT / "Makefile").read_text()
         assert all(re.search(rf"^{word}:", makefile, re.MULTILINE) for word in words[1:]), line
     if words[0] == "serinus":
-        depth = 3 if words[1] == "endpoints" else 2
+        depth = 3 if " ".join(words[:3]) in COMMANDS else 2
         command = COMMANDS[" ".join(words[:depth])]
         options = {word for word in words[depth:] if word.startswith("-") and word != "-"}
         assert options <= _options(command), line

@@ -221,6 +221,10 @@ class Client:
         """What the guardrails said last, and at the end of each stage."""
         return self._json("GET", _own(endpoint, "rollouts", rollout_id, "evidence"))
 
+    def replay(self, endpoint: str, rollout_id: str = "current") -> Json:
+        """Every decision of a rollout made again from its journal, and whether it stands."""
+        return self._json("GET", _own(endpoint, "rollouts", rollout_id, "replay"))
+
     def policy(self, endpoint: str) -> Json:
         """How new versions of the endpoint are rolled out."""
         return self._json("GET", _own(endpoint, "policy"))

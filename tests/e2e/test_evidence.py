@@ -68,6 +68,9 @@ def _roll_out(server: Running, name: str, candidate: Path, phase: str) -> dict[s
 
         shown = eventually(there, within_s=150, what=f"{phase} of {name}")
     assert shown["phase"] == phase, shown["reason"]
+    replayed = server.http.get(f"{BASE}/{name}/rollouts/{shown['id']}/replay").json()
+    assert replayed["stands"], [each["against"] for each in replayed["decisions"]]
+    assert replayed["judged"] > 0
     server.http.delete(f"/api/2.0/serving-endpoints/{name}")
     return shown
 

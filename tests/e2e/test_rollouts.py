@@ -101,6 +101,8 @@ def test_a_controller_killed_after_every_journalled_step_changes_nothing(
             what="the active config",
         )
     assert kills >= 3
+    replayed = server.http.get(f"{BASE}/{endpoint}/rollouts/{id_}/replay").json()
+    assert replayed["stands"], [each["against"] for each in replayed["decisions"]]
     assert (tally.broken, dict(tally.refused), tally.misattributed) == ([], {}, [])
     shown = server.get(endpoint)
     assert [entity["entity_name"] for entity in shown["config"]["served_entities"]] == [

@@ -12,6 +12,7 @@ from fastapi import APIRouter, Request, Response
 from serinus.api.actor import actor_of
 from serinus.api.bodies import storable
 from serinus.errors import InvalidParameterValue, NotImplementedHere
+from serinus.rollout.default import over_default
 from serinus.rollout.fields import Fields, one_of
 from serinus.rollout.parse import parse_spec
 from serinus.rollout.spec import RolloutSpec
@@ -21,8 +22,6 @@ from serinus.store.repository import Store
 __all__ = ["DirectUpdates", "Policies", "Policy", "policy_of", "spec_of"]
 
 _PATH = "/api/serinus/v1/endpoints/{name}/policy"
-#: Keys that mean something with one strategy only.
-_BY_STRATEGY = ("steps", "preview", "cutover", "control", "bake")
 _ANY_MODEL = "models:/any/1"
 
 
@@ -76,10 +75,7 @@ def policy_of(store: Store, endpoint_id: str) -> Policy:
 
 def spec_of(policy: Policy, wanted: Mapping[str, Any], endpoint: str) -> RolloutSpec:
     """The spec that ``wanted`` asks for over the policy's; raises InvalidParameterValue."""
-    default = dict(policy.rollout or {})
-    if "strategy" in wanted and wanted["strategy"] != default.get("strategy", "canary"):
-        default = {key: value for key, value in default.items() if key not in _BY_STRATEGY}
-    spec = parse_spec({**default, **wanted})
+    spec = parse_spec(over_default(policy.rollout or {}, wanted))
     if spec.endpoint and spec.endpoint != endpoint:
         raise InvalidParameterValue(
             f"endpoint is {spec.endpoint[:80]!r}, but the call is for '{endpoint}'; leave it out "

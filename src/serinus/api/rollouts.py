@@ -13,6 +13,7 @@ from fastapi import APIRouter, Query, Request, Response
 from serinus.api.actor import actor_of
 from serinus.api.bodies import AbortBody, NoBody, PromoteBody, RetryBody, UndoBody, storable
 from serinus.api.policy import policy_of, spec_of
+from serinus.api.replay import replay_resource
 from serinus.api.resources import (
     entry_resource,
     evidence_resource,
@@ -61,6 +62,7 @@ class RolloutCalls:
             router.add_api_route(f"{_ROLLOUT}/{verb.__name__}", verb, methods=["POST"])
         router.add_api_route(f"{_ROLLOUT}/journal", self.journal, methods=["GET"])
         router.add_api_route(f"{_ROLLOUT}/evidence", self.evidence, methods=["GET"])
+        router.add_api_route(f"{_ROLLOUT}/replay", self.replay, methods=["GET"])
         router.add_api_route(f"{_ENDPOINT}/undo", self.undo, methods=["POST"])
         return router
 
@@ -152,6 +154,11 @@ class RolloutCalls:
         """What the guardrails said last, and at the end of each stage."""
         rollout = self._rollout(name, rollout_id)
         return _json(evidence_resource(rollout, journal_of(self._store, rollout.state.id)))
+
+    def replay(self, name: str, rollout_id: str) -> Response:
+        """Every decision made again from what the journal kept, and whether it stands."""
+        rollout = self._rollout(name, rollout_id)
+        return _json(replay_resource(rollout, journal_of(self._store, rollout.state.id)))
 
     def undo(self, name: str, request: Request, asked: UndoBody | None = None) -> Response:
         """Back to what served before the last rollout, or to a config version, in one change.

@@ -6,7 +6,7 @@ from typing import Any
 
 from serinus.api.starting import live_rollout
 from serinus.errors import InvalidState, ResourceConflict
-from serinus.rollout.events import Abort, Approve, Event, Pause, Promote, Resume, Retry, Superseded
+from serinus.rollout.asked import event_of
 from serinus.rollout.machine import decide
 from serinus.store.repository import Store
 from serinus.store.rollouts import StoredRollout
@@ -27,32 +27,12 @@ def check_verb(
     for wish in store.rollouts.wishes():  # what was asked just before and not heard yet
         if wish.rollout_id == state.id:
             try:
-                state = decide(state, _event(wish.verb, wish.actor, wish.at, wish.data)).state
+                state = decide(state, event_of(wish.verb, wish.actor, wish.at, wish.data)).state
             except InvalidState:  # the controller will refuse it in the same way
                 continue
-    decide(state, _event(verb, actor, at, data))
+    decide(state, event_of(verb, actor, at, data))
     if verb == "retry":
         _check_retry(store, rollout)
-
-
-def _event(verb: str, actor: str, at: datetime, data: Mapping[str, Any]) -> Event:
-    match verb:
-        case "promote":
-            return Promote(at, actor, bool(data.get("full")))
-        case "pause":
-            return Pause(at, actor)
-        case "resume":
-            return Resume(at, actor)
-        case "approve":
-            return Approve(at, actor)
-        case "abort":
-            return Abort(at, actor, str(data.get("reason", "")))
-        case "retry":
-            return Retry(at, actor, bool(data.get("fresh_evidence")))
-        case "supersede":
-            return Superseded(at, str(data.get("by", "")))
-        case _:
-            raise ValueError(f"no verb {verb}")
 
 
 def _check_retry(store: Store, rollout: StoredRollout) -> None:

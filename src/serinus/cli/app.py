@@ -9,6 +9,7 @@ import typer
 from serinus import __version__
 from serinus.cli.apply import apply
 from serinus.cli.connection import DEFAULT_SERVER, ServerOption, TokenOption
+from serinus.cli.contract import contract
 from serinus.cli.endpoints import endpoints
 from serinus.cli.output import Exit, Output, OutputOption, fail
 from serinus.cli.query import query
@@ -114,6 +115,7 @@ def demo(
 app.add_typer(endpoints, name="endpoints", rich_help_panel=_USE)
 app.command(rich_help_panel=_USE)(query)
 app.add_typer(rollout, name="rollout", rich_help_panel=_USE)
+app.add_typer(contract, name="contract", rich_help_panel=_USE)
 app.command(rich_help_panel=_USE)(apply)
 
 

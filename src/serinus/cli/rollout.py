@@ -1,6 +1,5 @@
 """``serinus rollout``: start, watch, steer and undo rollouts. All by the REST API."""
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +11,9 @@ from serinus.cli.connection import DEFAULT_SERVER, ServerOption, TokenOption, co
 from serinus.cli.documents import one_document
 from serinus.cli.output import Output, OutputOption, note, show_json, stdout
 from serinus.cli.rollout_lines import stands
+from serinus.cli.rollout_options import EndpointArgument, IdOption, weights
+from serinus.cli.rollout_plan import plan
+from serinus.cli.rollout_replay import replay
 
 if TYPE_CHECKING:
     from serinus.client import Client
@@ -20,12 +22,6 @@ __all__ = ["rollout"]
 
 rollout = typer.Typer(no_args_is_help=True, help="Release a new version step by step.")
 
-EndpointArgument = Annotated[
-    str, typer.Argument(metavar="ENDPOINT", help="name of the endpoint", show_default=False)
-]
-IdOption = Annotated[
-    str, typer.Option("--id", help="a rollout's id; current: the one under way, else the newest")
-]
 WatchOption = Annotated[
     bool, typer.Option("--watch", "-w", help="follow it; the exit code says how it ended")
 ]
@@ -74,7 +70,7 @@ def start(
     if strategy is not None:
         spec["strategy"] = strategy
     if steps is not None:
-        spec["steps"] = [{"set_weight": weight} for weight in _weights(steps)]
+        spec["steps"] = weights(steps)
     if no_guardrails:
         spec["guardrails"] = []
     with connected(server, token) as client:
@@ -250,6 +246,10 @@ def why(
         out.print(line.rstrip(), markup=False, soft_wrap=True, style="dim")
 
 
+rollout.command("replay")(replay)
+rollout.command("plan")(plan)
+
+
 def _last(client: "Client", endpoint: str, rollout_id: str, limit: int) -> list[dict[str, Any]]:
     """The last entries of the rollout's journal; it is read from its beginning, page by page."""
     entries: list[dict[str, Any]] = []
@@ -302,14 +302,6 @@ def _show(found: dict[str, Any], output: Output) -> None:
         for each in found["guardrails"]:
             table.add_row(each["name"], each["verdict"], escape(each.get("reason") or ""))
         out.print(table)
-
-
-def _weights(steps: str) -> list[str]:
-    parts = [part.strip().removesuffix("%") for part in steps.split(",")]
-    for part in parts:
-        if not re.fullmatch(r"\d{1,3}(\.\d{1,2})?", part):
-            raise typer.BadParameter(f"--steps {steps!r}: {part!r} is not a percentage such as 5")
-    return [f"{part}%" for part in parts]
 
 
 def _absolute(candidate: str) -> str:

@@ -5,7 +5,6 @@ kept in the store, so that a new controller goes on with it, and is journalled w
 """
 
 import threading
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,33 +14,15 @@ import structlog
 from serinus.controller.links import GatewayKey
 from serinus.controller.rollouts import Judgement
 from serinus.controller.snapshot import RolloutView
-from serinus.entities import WHOLE
-from serinus.evidence import guardrails
-from serinus.evidence.guardrails import Evidence
-from serinus.evidence.summary import Flush, Ledger, StageSummary
-from serinus.evidence.verdict import GuardrailVerdict as Judged
-from serinus.evidence.verdict import judge
-from serinus.evidence.windows import Timeline
-from serinus.rollout.events import GuardrailVerdict, Verdict
-from serinus.rollout.moves import steps_of
-from serinus.rollout.spec import Guardrail, GuardrailKind, RolloutSpec, StepKind
-from serinus.rollout.state import Position, RolloutState
+from serinus.evidence.summary import Flush, StageSummary
+from serinus.rollout.judging import Kept, judge_kept, next_exposure
 from serinus.store.repository import Store
-from serinus.traffic import UnitKind
 
-__all__ = ["Assessor", "Kept", "evidence_of", "judge_kept", "next_exposure"]
+__all__ = ["Assessor"]
 
 _log = structlog.get_logger("serinus.controller")
 #: Evidence is stored at most this often, and with each decision.
 _KEEP_EVERY = timedelta(seconds=2)
-
-
-@dataclass(slots=True)
-class Kept:
-    """One rollout's evidence as it is stored, journalled and judged again."""
-
-    ledger: Ledger = field(default_factory=Ledger)
-    timeline: Timeline = field(default_factory=Timeline)
 
 
 class Assessor:
@@ -77,6 +58,7 @@ class Assessor:
             judge_kept(kept, key, state.spec, next_bp),
             _shadow_requests(totals, state.stage),
             _json(kept),
+            next_bp,
         )
         self._judged[key] = (next_bp, judgement)
         if fresh and at - self._stored_at.get(key, at - _KEEP_EVERY) >= _KEEP_EVERY:
@@ -105,61 +87,6 @@ class Assessor:
 def _json(kept: Kept) -> dict[str, Any]:
     values: dict[str, Any] = msgspec.to_builtins(kept, str_keys=True)
     return values
-
-
-def next_exposure(state: RolloutState) -> int:
-    """The weight, in basis points, that the next step would give the candidate."""
-    if state.position in (Position.BAKE, Position.SETTLE):
-        return WHOLE
-    steps = steps_of(state)
-    start = state.step + 1 if state.position is Position.STEPS else 0
-    for step in steps[start:]:
-        if step.kind is StepKind.SET_WEIGHT:
-            return step.weight_bp
-    return WHOLE
-
-
-def judge_kept(
-    kept: Kept, key: str, spec: RolloutSpec, next_bp: int
-) -> tuple[GuardrailVerdict, ...]:
-    """The verdicts that this evidence gives: the same whenever it is asked."""
-    wanted = [_guardrail(each) for each in spec.guardrails]
-    confidence = guardrails.Confidence(
-        spec.confidence.false_rollback, spec.confidence.false_promote
-    )
-    return tuple(
-        _said(each) for each in judge(evidence_of(kept, key, spec), wanted, confidence, next_bp)
-    )
-
-
-def evidence_of(kept: Kept, key: str, spec: RolloutSpec) -> Evidence:
-    """The kept evidence as the judge reads it."""
-    sticky = spec.unit.kind is not UnitKind.REQUEST
-    return Evidence(
-        kept.ledger.stages(key),
-        kept.timeline,
-        unit_copies=kept.ledger.incarnations(key) if sticky else None,
-    )
-
-
-def _guardrail(wanted: Guardrail) -> guardrails.Guardrail:
-    match wanted.kind:
-        case GuardrailKind.ERROR_RATE:
-            return guardrails.ErrorRate(wanted.max_increase, wanted.floor, wanted.name)
-        case GuardrailKind.LATENCY:
-            limits = ((0.5, wanted.p50), (0.95, wanted.p95), (0.99, wanted.p99))
-            asked = tuple((share, limit) for share, limit in limits if limit is not None)
-            return guardrails.Latency(asked, name=wanted.name)
-        case GuardrailKind.PREDICTIONS:
-            return guardrails.Predictions(wanted.max_shift, wanted.name)
-        case GuardrailKind.QUALITY:
-            return guardrails.Quality(wanted.max_drop, wanted.name)
-
-
-def _said(judged: Judged) -> GuardrailVerdict:
-    return GuardrailVerdict(
-        judged.name, Verdict(judged.verdict.value), judged.reason, judged.safe_for_bp
-    )
 
 
 def _shadow_requests(totals: list[StageSummary], stage: int) -> int:

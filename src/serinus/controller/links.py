@@ -208,7 +208,7 @@ class GatewayLinks:
         return key
 
     def _forget_predecessors(self, key: GatewayKey) -> None:
-        """A gateway is started again only after its end; a process id may be somebody else's now."""
+        """It starts again only after its end; its process id may be somebody else's by now."""
         for other in [each for each in self._recalled if each[0] == key[0]]:
             self._recalled.discard(other)
             self._gateways.pop(other, None)

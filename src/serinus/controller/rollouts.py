@@ -3,7 +3,7 @@
 The decision is `rollout.machine`'s, the evidence is the judge's; this only brings them together.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -15,26 +15,16 @@ from serinus.controller.groups import groups_of
 from serinus.controller.snapshot import RolloutView, Snapshot
 from serinus.entities import Endpoint, ServedEntity
 from serinus.errors import InvalidState, ResourceConflict
-from serinus.rollout.events import (
-    Abort,
-    Approve,
-    Event,
-    GuardrailVerdict,
-    Observed,
-    Pause,
-    Promote,
-    Resume,
-    Retry,
-    Superseded,
-    Verdict,
-)
+from serinus.rollout.asked import event_of
+from serinus.rollout.events import Event, GuardrailVerdict, Observed, Verdict
 from serinus.rollout.machine import decide
+from serinus.rollout.replay import facts_mapping
 from serinus.rollout.state import Decision, Phase
 from serinus.store.journal import JournalEntry
 from serinus.store.repository import Store
 from serinus.store.rollouts import StaleDecision, StoredRollout, Wish
 
-__all__ = ["Judge", "Judgement", "advance_rollouts", "event_of", "judge_nothing", "views"]
+__all__ = ["Judge", "Judgement", "advance_rollouts", "judge_nothing", "views"]
 
 _log = structlog.get_logger("serinus.controller")
 #: Ended rollouts are looked at for as long as they may keep something warm.
@@ -50,6 +40,8 @@ class Judgement:
     shadow_requests: int = 0
     #: All that was judged by, as JSON values; empty without evidence.
     evidence: dict[str, Any] = field(default_factory=dict)
+    #: The exposure that SAFE was asked for.
+    next_bp: int = 0
 
 
 Judge = Callable[[RolloutView, datetime], Judgement]
@@ -149,27 +141,6 @@ def _judged(judge: Judge, view: RolloutView, at: datetime) -> Judgement:
         )
 
 
-def event_of(verb: str, actor: str, at: datetime, data: Mapping[str, Any]) -> Event:
-    """The machine's event for a verb of the API; raises ValueError for one that there is not."""
-    match verb:
-        case "promote":
-            return Promote(at, actor, bool(data.get("full")))
-        case "pause":
-            return Pause(at, actor)
-        case "resume":
-            return Resume(at, actor)
-        case "approve":
-            return Approve(at, actor)
-        case "abort":
-            return Abort(at, actor, str(data.get("reason", "")))
-        case "retry":
-            return Retry(at, actor, bool(data.get("fresh_evidence")))
-        case "supersede":
-            return Superseded(at, str(data.get("by", "")))
-        case _:
-            raise ValueError(f"no verb {verb}")
-
-
 def _hear(store: Store, rollout: StoredRollout, wish: Wish, *, epoch: int) -> StoredRollout:
     event = event_of(wish.verb, wish.actor, wish.at, wish.data)
     try:
@@ -177,7 +148,7 @@ def _hear(store: Store, rollout: StoredRollout, wish: Wish, *, epoch: int) -> St
     except (InvalidState, ResourceConflict) as refusal:
         data = {"verb": wish.verb, "why": refusal.message}
         entry = _entry(rollout, "wish_refused", wish.at, data, actor=wish.actor)
-        store.rollouts.drop_wish(wish.id, entries=[entry])
+        store.rollouts.drop_wish(wish.id, epoch=epoch, entries=[entry])
         _log.warning("wish_refused", rollout=rollout.state.id, verb=wish.verb, why=refusal.message)
         return rollout
 
@@ -229,15 +200,27 @@ def _journal(
         "stage": after.stage,
         "candidate_bp": after.candidate_bp,
         "shadow_bp": after.shadow_bp,
+        "cause": after.cause.value if after.cause else None,
         "reason": after.reason,
         "waiting_for": after.waiting_for,
         "effects": [{"id": each.id, "kind": type(each).__name__} for each in decision.effects],
     }
+    # What follows lets `serinus.rollout.replay` come to the same decision, or to another.
+    if wish is not None:
+        data["asked"] = wish.data
+    if isinstance(event, Observed):
+        data["facts"] = facts_mapping(event)
     if judged is not None:
         data["verdicts"] = [
-            {"name": each.name, "verdict": each.verdict.value, "reason": each.reason}
+            {
+                "name": each.name,
+                "verdict": each.verdict.value,
+                "reason": each.reason,
+                "safe_for_bp": each.safe_for_bp,
+            }
             for each in judged.verdicts
         ]
+        data["next_bp"] = judged.next_bp
         data["evidence"] = judged.evidence
     actor = wish.actor if wish is not None else "controller"
     return _entry(rollout, "rollout_decided", event.at, data, actor=actor)

@@ -88,7 +88,11 @@ class RolloutView:
     def pools(self, at: datetime) -> tuple[ServedEntity, ...]:
         """Those of its entities that must run at ``at``."""
         by_name = {"stable": self.stable, "candidate": self.candidate, "control": self.control}
-        return tuple(by_name[name] for name in sorted(pools(self.state, at)))
+        wanted = pools(self.state, at)
+        if not self.routes:
+            # Who won runs because its config is active, and only for as long as it is.
+            wanted -= {"candidate" if self.state.candidate_bp else "stable"}
+        return tuple(by_name[name] for name in sorted(wanted))
 
 
 @dataclass(frozen=True, slots=True)

@@ -204,9 +204,10 @@ class Rollouts:
                 for row in found
             )
 
-    def drop_wish(self, wish_id: int, *, entries: Sequence[JournalEntry] = ()) -> None:
+    def drop_wish(self, wish_id: int, *, epoch: int, entries: Sequence[JournalEntry] = ()) -> None:
         """Forget a wish that did not fit the state it met."""
         with self._database.write() as connection:
+            configs.fence(connection, epoch)
             connection.execute(delete(_events).where(_events.c.id == wish_id))
             journal.append(connection, entries)
 

@@ -486,3 +486,20 @@ def test_a_rollout_of_another_endpoint_is_not_this_ones(rolling):
     path = f"/api/serinus/v1/endpoints/new/rollouts/{id_}/abort"
     assert rolling.refused("POST", path)[0] == 404
     assert rolling.now()["phase"] != "ROLLING_BACK"
+
+
+def test_a_replay_says_that_every_decision_stands(rolling):
+    rolling.start()
+    rolling.until("PROGRESSING")
+    rolling.good("POST", "rollouts/current/abort", {"reason": "enough"})
+    found = rolling.good("GET", f"rollouts/{rolling.until('ROLLED_BACK')['id']}/replay")
+    assert (found["stands"], found["judged"]) == (True, 0)
+    moves = [(each["event"], each["to"]) for each in found["decisions"]]
+    assert ("abort", "ROLLING_BACK") in moves
+    assert moves[-1] == ("observed", "ROLLED_BACK")
+    assert {each["actor"] for each in found["decisions"]} >= {"controller"}
+    entries = rolling.good("GET", "rollouts/current/journal")["entries"]
+    assert [each["entry"] for each in found["decisions"]] == [
+        each["id"] for each in entries if each["kind"] == "rollout_decided"
+    ]
+    assert rolling.refused("GET", "rollouts/nobody/replay")[:2] == (404, "RESOURCE_DOES_NOT_EXIST")

@@ -30,6 +30,9 @@ class StandIn:
     #: (status, error) instead of any answer about rollouts.
     refusal: tuple[int, Json] | None = None
     entries: list[Json] = field(default_factory=list)
+    #: What replays and policies answer.
+    replayed: Json = field(default_factory=dict)
+    policy: Json = field(default_factory=dict)
     #: Who each request said that it came from.
     actors: list[str | None] = field(default_factory=list)
 
@@ -98,6 +101,8 @@ def _rollouts(server: StandIn, method: str, parts: list[str]) -> tuple[int, Any]
     if parts[-1].startswith("journal"):
         after = int(parts[-1].split("after=")[1].split("&")[0])
         return 200, {"entries": [each for each in server.entries if each["id"] > after]}
+    if parts[-1] in ("replay", "policy"):
+        return 200, server.replayed if parts[-1] == "replay" else server.policy
     if method == "GET" and parts[-1].startswith("rollouts"):
         return 200, {"rollouts": server.rollouts}
     if method == "GET" and len(server.rollouts) > 1:

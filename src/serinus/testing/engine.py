@@ -1,6 +1,6 @@
-"""Stand-ins for tests and simulations, held to the same suites as what they stand for.
+"""An engine in memory, held to the same suite as the real ones. Never for production.
 
-They use no threads, no files and no real time; nothing here is for production.
+No threads, no files and no real time: what happens, a test or a simulation makes happen.
 """
 
 import math
@@ -156,6 +156,24 @@ class FakeEngine:
         other = FakeEngine(clock=self._world.clock, default=self._default, stage_s=self._stage_s)
         other._world = self._world
         return other
+
+    def copy(self, clock: Callable[[], datetime]) -> "FakeEngine":
+        """Another machine that begins as this one is now; what happens to one is nothing to it."""
+        other = FakeEngine(clock=clock, default=self._default, stage_s=self._stage_s)
+        other._world = replace(
+            self._world,
+            clock=clock,
+            replicas={id_: replace(each) for id_, each in self._world.replicas.items()},
+            scripts=dict(self._world.scripts),
+            logs=dict(self._world.logs),
+            stage_failures=dict(self._world.stage_failures),
+        )
+        return other
+
+    def truth(self) -> tuple[ReplicaStatus, ...]:
+        """What really runs now, whether the engine can be reached or not."""
+        self._settle()
+        return tuple(self._status(each) for each in self._world.replicas.values())
 
     @property
     def renewed_at(self) -> datetime | None:

@@ -1,0 +1,1 @@
+"""What training promised of a model, captured, read and compared; a replica may import it."""
