@@ -48,7 +48,7 @@ class ServedRoute:
     queue_limit: int = 1024
     #: Seconds until a request to this entity is answered with 504.
     deadline_s: float = 60.0
-    #: What callers are told who answered, where that is not `name`: a second pool of the same version.
+    #: Who callers are told has answered, where that is not `name` (a second pool of one version).
     shown_as: str = ""
 
 

@@ -16,7 +16,12 @@ from tests.models import saved
 
 BASE = "/api/serinus/v1/endpoints"
 #: By time alone, as quick as it goes.
-TIMED = {"guardrails": [], "advance": {"after": "1s"}, "step": {"min_duration": "1s"}, "bake": None}
+TIMED: dict[str, Any] = {
+    "guardrails": [],
+    "advance": {"after": "1s"},
+    "step": {"min_duration": "1s"},
+    "bake": None,
+}
 #: Two-sided 99.9 % of the normal distribution.
 Z = 3.2905
 
@@ -64,6 +69,10 @@ def ended(server: Running, endpoint: str, phase: str, within_s: float = 120) -> 
     shown = eventually(end, within_s=within_s, what=f"the end of the rollout of {endpoint}")
     assert shown["phase"] == phase, shown
     return shown
+
+
+def _weight_is(server: Running, endpoint: str, weight_bp: int) -> None:
+    eventually(lambda: rollout(server, endpoint)["weight_bp"] == weight_bp, what=f"{weight_bp} bp")
 
 
 @pytest.mark.parametrize(
@@ -148,10 +157,7 @@ def test_sticky_units_keep_their_version_while_the_weight_grows(
     users = [f"user-{number}" for number in range(1500)]
     on_candidate: set[str] = set()
     for weight in (100, 1000, 5000):
-        eventually(
-            lambda weight=weight: rollout(server, endpoint)["weight_bp"] == weight,
-            what=f"the weight {weight}",
-        )
+        _weight_is(server, endpoint, weight)
         now = {
             user
             for user in users

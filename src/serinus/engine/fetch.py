@@ -1,7 +1,8 @@
 """Asks a tracking server for one model and prints where it is, as JSON. Runs as its own process.
 
 ``python -m serinus.engine.fetch URI DIRECTORY``, or ``--alias URI ALIAS`` to move an alias, with
-``MLFLOW_TRACKING_URI`` in the environment. Only this module imports mlflow in the server, and it never loads a model.
+``MLFLOW_TRACKING_URI`` in the environment. Only this module imports mlflow in the server, and it
+never loads a model.
 """
 
 import contextlib

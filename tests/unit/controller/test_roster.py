@@ -46,8 +46,9 @@ def _after_an_earlier_controller(path: Path) -> None:
 
 
 @pytest.fixture
-def path(tmp_path_factory) -> Path:
-    return tmp_path_factory.mktemp("r")  # the path of a socket must be short
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    short: Path = tmp_path_factory.mktemp("r")  # the path of a socket must be short
+    return short
 
 
 def test_a_new_controller_counts_with_the_gateways_of_the_last_one(path: Path) -> None:

@@ -72,8 +72,11 @@ def _target(version: int) -> EndpointConfig:
     return EndpointConfig(version, (entity,), {"m-2": WHOLE}, AT)
 
 
-def _begun(store, id_: str = "r1", at=AT) -> StoredRollout:
-    return store.rollouts.create("e", _target, lambda _, to: _state(to, id_, at), at)
+def _begun(store: Any, id_: str = "r1", at=AT) -> StoredRollout:
+    begun: StoredRollout = store.rollouts.create(
+        "e", _target, lambda _, to: _state(to, id_, at), at
+    )
+    return begun
 
 
 def _moved(rollout: StoredRollout, phase: Phase, **changes: Any) -> RolloutState:
