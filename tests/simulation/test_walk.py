@@ -8,7 +8,7 @@ from tests.simulation.quiet import quiet
 from tests.simulation.walk import corpus, walk
 
 _SEEDS = 100_000
-_FOR_S = 75.0
+_FOR_S = 30.0
 _CONVERGED = 500
 
 

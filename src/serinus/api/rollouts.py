@@ -199,7 +199,8 @@ class RolloutCalls:
         return next((each for each in found if not each.state.phase.terminal), found[0])
 
     def _resource(self, rollout: StoredRollout) -> dict[str, Any]:
-        return rollout_resource(rollout, journal_of(self._store, rollout.state.id), self._clock())
+        entries = self._store.rollouts.last_entries(rollout.state.id)
+        return rollout_resource(rollout, entries, self._clock())
 
     def _reply(self, rollout: StoredRollout) -> Response:
         return _json(self._resource(rollout))

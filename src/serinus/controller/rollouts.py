@@ -4,7 +4,7 @@ The decision is `rollout.machine`'s, the evidence is the judge's; this only brin
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -109,11 +109,13 @@ def advance_rollouts(snapshot: Snapshot, store: Store, judge: Judge, *, epoch: i
         try:
             for wish in wishes.get(rollout.state.id, ()):
                 rollout = _hear(store, rollout, wish, epoch=epoch)
-            if snapshot.replicas is not None and rollout.state == view.state and view.routes:
-                judged = _judged(judge, view, snapshot.at)
+            # A wish is looked at in the same turn: what a promote allows begins at once.
+            now = replace(view, rollout=rollout)
+            if snapshot.replicas is not None and now.routes:
+                judged = _judged(judge, now, snapshot.at)
                 facts = facts_of(
                     snapshot,
-                    view,
+                    now,
                     groups,
                     verdicts=judged.verdicts,
                     shadow_requests=judged.shadow_requests,

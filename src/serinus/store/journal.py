@@ -10,7 +10,7 @@ from sqlalchemy import Connection, insert, select
 from serinus.store import tables
 from serinus.store.instants import from_millis, to_millis
 
-__all__ = ["JournalEntry", "append", "read"]
+__all__ = ["JournalEntry", "append", "read", "read_last"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,3 +76,11 @@ def read(
         )
         for row in rows
     )
+
+
+def read_last(connection: Connection, rollout_id: str, limit: int) -> tuple[JournalEntry, ...]:
+    """The newest entries that speak of a rollout, oldest first."""
+    query = select(tables.entries.c.id).where(tables.entries.c.rollout_id == rollout_id)
+    newest = connection.execute(query.order_by(tables.entries.c.id.desc()).limit(limit)).scalars()
+    ids = newest.all()
+    return read(connection, None, ids[-1] - 1, limit, rollout_id) if ids else ()

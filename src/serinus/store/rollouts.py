@@ -300,6 +300,11 @@ class Rollouts:
         with self._database.read() as connection:
             return journal.read(connection, None, after, limit, rollout_id)
 
+    def last_entries(self, rollout_id: str, limit: int = 20) -> tuple[JournalEntry, ...]:
+        """The newest entries that speak of this rollout, oldest first."""
+        with self._database.read() as connection:
+            return journal.read_last(connection, rollout_id, limit)
+
 
 def _apply(connection: Connection, rollout: StoredRollout, effect: Effect, at: datetime) -> None:
     endpoint_id, state = rollout.endpoint_id, rollout.state
