@@ -21,6 +21,8 @@ MAX_ARRAYS = 256 * 1024 * 1024
 _MAX_MEMBERS = 20_000
 _PLAIN = frozenset("biuf")
 _JSON = "json"
+#: Whole numbers up to this are the same as floats.
+_EXACT = 2**53
 
 #: One array for each column of a stage: numbers as they are, all else as a list.
 StageValues = list[Any]
@@ -135,6 +137,9 @@ def _differ(one: Any, other: Any, tolerance: Tolerance) -> Any:
     a, b = one.astype(np.float64), other.astype(np.float64)
     if tolerance.kind == "exact":
         far = one != other
+        if (one.dtype.kind == "f") is not (other.dtype.kind == "f"):
+            whole = other if one.dtype.kind == "f" else one
+            far |= np.abs(whole.astype(np.int64)) > _EXACT  # equal only after rounding
     else:
         largest = np.where(np.isfinite(a), np.abs(a), 0.0).max(axis=0, initial=0.0)
         with np.errstate(invalid="ignore"):

@@ -252,7 +252,7 @@ def _rehearse(
 
 
 def _identity(sample: Sample, played: Rehearsal) -> ModelIdentity:
-    inside = sample.what.estimator or sample.what.model
+    inside = sample.what.inside
     flavor = sample.file.flavor if sample.file else type(inside).__module__.partition(".")[0]
     return ModelIdentity(
         flavor=flavor,

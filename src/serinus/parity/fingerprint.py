@@ -20,6 +20,8 @@ __all__ = ["code_digests", "data_fingerprint", "parameter_digests"]
 
 _MAX_PARTS = 10_000
 _FEW_PARTS = 50
+#: What MLflow adds to a model of the author's when it loads it.
+_NOT_LEARNED = frozenset(("_predict_type_hints",))
 _INSTALLED = tuple(
     {path for name in ("stdlib", "purelib", "platlib") if (path := sysconfig.get_path(name))}
 )
@@ -72,7 +74,7 @@ def _learned(part: Any) -> Iterator[tuple[str, Any]]:
     else:
         given = part.get_params(deep=False) if hasattr(part, "get_params") else {}
         for name, value in vars(part).items() if hasattr(part, "__dict__") else ():
-            if name not in given and not _has_parts(value):
+            if name not in given and name not in _NOT_LEARNED and not _has_parts(value):
                 yield name, value
 
 

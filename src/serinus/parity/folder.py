@@ -36,6 +36,7 @@ __all__ = [
     "has_contract",
     "model_digest",
     "read_bundle",
+    "read_golden",
     "write_bundle",
 ]
 
@@ -145,16 +146,7 @@ def read_bundle(directory: Path, model: Path | None = None) -> Bundle:
 
     Raises ResourceDoesNotExist, ContractBroken or ContractForeign.
     """
-    if not (directory / "contract.json").is_file():
-        raise ResourceDoesNotExist(
-            f"There is no contract in {directory}; make one with: serinus contract capture"
-        )
-    contract = read_contract_bytes(_content(directory, "contract.json"))
-    if contract.format != FORMAT:
-        raise ContractBroken(
-            f"The contract in {directory} has format {contract.format}; this version of Serinus "
-            f"reads format {FORMAT}. Capture it again, or use the version that wrote it."
-        )
+    contract = _contract(directory)
     contents = {name: _checked(directory, name, contract) for name in FILES[1:]}
     bundle = Bundle(
         contract=contract,
@@ -167,6 +159,29 @@ def read_bundle(directory: Path, model: Path | None = None) -> Bundle:
     if model is not None:
         _check_owner(contract, model)
     return bundle
+
+
+def read_golden(directory: Path) -> tuple[Contract, tuple[GoldenRow, ...]]:
+    """The contract and its golden requests, without what is expected of them; for a replica.
+
+    Raises ResourceDoesNotExist or ContractBroken.
+    """
+    contract = _contract(directory)
+    return contract, _rows(_checked(directory, "golden.jsonl", contract))
+
+
+def _contract(directory: Path) -> Contract:
+    if not (directory / "contract.json").is_file():
+        raise ResourceDoesNotExist(
+            f"There is no contract in {directory}; make one with: serinus contract capture"
+        )
+    contract = read_contract_bytes(_content(directory, "contract.json"))
+    if contract.format != FORMAT:
+        raise ContractBroken(
+            f"The contract in {directory} has format {contract.format}; this version of Serinus "
+            f"reads format {FORMAT}. Capture it again, or use the version that wrote it."
+        )
+    return contract
 
 
 def _content(directory: Path, name: str) -> bytes:

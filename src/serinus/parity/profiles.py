@@ -48,7 +48,7 @@ class FieldProfile(_Part, frozen=True):
     #: Inner edges and, one more than they are, the counts between and outside of them.
     edges: list[float] = []
     counts: list[int] = []
-    #: Bucket b → count of |x| in (GAMMA^(b-1), GAMMA^b]; ``-`` before it: of negative numbers.
+    #: Bucket b → count of |x| in (GAMMA^(b-1), GAMMA^b]; ``n`` before it: of negative numbers.
     log: dict[str, int] = {}
     zero: int = 0
     #: Text → count, for at most a thousand; of more than that, the 64 most frequent.
@@ -121,7 +121,7 @@ def bin_counts(ordered: Any, edges: Any) -> list[int]:
 def log_buckets(finite: Any) -> dict[str, int]:
     """The sparse logarithmic histogram of numbers other than zero."""
     found: dict[str, int] = {}
-    for sign, part in (("", finite[finite > _SMALLEST]), ("-", -finite[finite < -_SMALLEST])):
+    for sign, part in (("", finite[finite > _SMALLEST]), ("n", -finite[finite < -_SMALLEST])):
         if len(part):
             buckets = np.ceil(np.log(part) / _LOG_GAMMA).astype(np.int64)
             first = int(buckets.min())

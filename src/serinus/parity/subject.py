@@ -35,6 +35,12 @@ class Subject:
         found = getattr(self.estimator, "classes_", None)
         return list(found) if found is not None and np.ndim(found) == 1 else []
 
+    @property
+    def inside(self) -> Any:
+        """What the author made, without what MLflow put around it."""
+        found = self.estimator
+        return _python_model(self.model) or self.model if found is None else found
+
     def _fed(self, frame: Any) -> Any:
         return frame.to_numpy() if self.tensor else frame
 
@@ -80,7 +86,7 @@ class Subject:
             kind = "number"
             if classes:
                 kind = "probability" if self.method == "predict_proba" else "class"
-        threshold = self.threshold
+        threshold = _limit(self.estimator) if self.threshold is None else self.threshold
         if threshold is None and len(classes) == 2 and hasattr(self.estimator, "predict_proba"):
             threshold = 0.5
         return Outputs(
@@ -97,13 +103,14 @@ class Subject:
         if self.estimator is not None:
             found = dict(estimator_stages(self.estimator, self._fed(frame)))
         for name, how in named.items():
-            found[name] = (self._method(how) if isinstance(how, str) else how)(self._fed(frame))
+            found[name] = (self.bound(how) if isinstance(how, str) else how)(self._fed(frame))
         if self.threshold is not None and "S5" not in named:
             found["S5"] = self.decisions(frame, self.scores(frame))
         found["answer"] = self.answer(frame)
         return {name: output for name, output in found.items() if output is not None}
 
-    def _method(self, name: str) -> Callable[[Any], Any]:
+    def bound(self, name: str) -> Callable[[Any], Any]:
+        """A method of the model's, wherever in it; raises InvalidParameterValue."""
         for owner in (self.model, _python_model(self.model), self.estimator):
             method = getattr(owner, name, None)
             if callable(method):
@@ -112,6 +119,14 @@ class Subject:
             f"The stage is to be computed by '{name}', but the model has no such method; name one "
             "of its methods, or give a function of the data frame."
         )
+
+
+def _limit(estimator: Any) -> float | None:
+    """The threshold of an estimator that wraps another one to have its own."""
+    if not hasattr(estimator, "response_method"):
+        return None
+    found = getattr(estimator, "best_threshold_", getattr(estimator, "threshold", None))
+    return float(found) if isinstance(found, int | float) else None
 
 
 def _python_model(model: Any) -> Any:

@@ -165,3 +165,8 @@ def test_columns_are_what_their_values_are(
     found = column(values, dtype)
     assert (found.kind, found.physical) == (kind, physical)
     assert found.null.tolist() == [each is None for each in values]
+
+
+def test_small_numbers_and_negative_ones_have_buckets_of_their_own() -> None:
+    values = np.array([0.5, 0.5, -1.99])
+    assert log_buckets(values) == {"-35": 2, "n35": 1}

@@ -1,0 +1,1 @@
+"""The gates before traffic, one a file; `serinus.parity.verify` tries them in order."""

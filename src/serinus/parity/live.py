@@ -1,0 +1,81 @@
+"""What a replica says of live values when it is asked: counts, and rows kept as evidence.
+
+Counts are cumulative since the replica started, so that hearing them twice adds nothing.
+"""
+
+from typing import Any
+
+import msgspec
+
+__all__ = ["Cell", "Live", "Record", "Watch", "read_live", "read_watch"]
+
+
+class Watch(msgspec.Struct, frozen=True):
+    """The question: what has changed since, and (when wanted) the evidence."""
+
+    #: The `Live.sequence` of the last answer; 0: all that there is.
+    since: int = 0
+    #: True: the sampled rows too.
+    rows: bool = False
+
+
+class Cell(msgspec.Struct, frozen=True):
+    """The counts of one caller and one hour."""
+
+    #: A caller's name, `OTHER_CALLER`, `WHOLE_HOUR` (all of them together), or empty.
+    caller: str
+    #: Whole hours since the epoch.
+    hour: int
+    rows: int
+    #: A packed `Sketch`.
+    content: bytes
+
+
+class Record(msgspec.Struct, frozen=True):
+    """One request kept as evidence, redacted as the contract wants it."""
+
+    #: Seconds since the epoch.
+    at: float
+    request_id: str
+    caller: str
+    #: The request as it came (S0); None where it held private fields or was too long.
+    body: bytes | None = None
+    #: Name of the body's `Format`.
+    format: str = ""
+    #: The rows as they were read (S1): field → value.
+    rows: list[dict[str, Any]] = []
+    #: The answer's body.
+    answer: bytes = b""
+    #: Why it was refused: ``type``, ``missing`` …; empty for one that was answered.
+    violation: str = ""
+    #: The field that it was refused for, where it was one.
+    field: str = ""
+    detail: str = ""
+
+
+class Live(msgspec.Struct, frozen=True):
+    """The answer."""
+
+    #: New with every start of the process.
+    incarnation: str
+    sequence: int
+    #: The contract's id; empty until it has been read.
+    contract: str
+    cells: list[Cell] = []
+    #: Rows that found no room on their way to be counted.
+    dropped: int = 0
+    #: Cells that were given up to stay within the memory limit.
+    evicted: int = 0
+    #: Requests whose values could not be counted.
+    failed: int = 0
+    records: list[Record] = []
+
+
+def read_watch(content: bytes) -> Watch:
+    """The Watch in a frame's body; raises msgspec.DecodeError."""
+    return msgspec.msgpack.decode(content, type=Watch) if content else Watch()
+
+
+def read_live(content: bytes) -> Live:
+    """The Live in a frame's body; raises msgspec.DecodeError."""
+    return msgspec.msgpack.decode(content, type=Live)
