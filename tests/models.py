@@ -77,6 +77,11 @@ def _month(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({"month": frame["scheduled"].dt.month, "day": frame["scheduled"].dt.day})
 
 
+def local_hour(frame: pd.DataFrame) -> pd.DataFrame:
+    """The hour on the clock of the machine."""
+    return frame.assign(hour=[time.localtime(each * 3600).tm_hour for each in frame["hour"]])
+
+
 def _flight_pipeline(version: int) -> Pipeline:
     numbers = ["dep_delay", "distance", "hour"][: 1 + version]
     columns = ColumnTransformer(
@@ -90,7 +95,7 @@ def _flight_pipeline(version: int) -> Pipeline:
     return make_pipeline(columns, LogisticRegression(C=1.0 if version == 1 else 5.0, max_iter=500))
 
 
-def _save_sklearn(path: Path, model: Any, frame: pd.DataFrame, predict_fn: str = "predict") -> Path:
+def save_sklearn(path: Path, model: Any, frame: pd.DataFrame, predict_fn: str = "predict") -> Path:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         mlflow.sklearn.save_model(
@@ -105,7 +110,7 @@ def _save_sklearn(path: Path, model: Any, frame: pd.DataFrame, predict_fn: str =
     return path
 
 
-def _save_pyfunc(
+def save_pyfunc(
     path: Path, model: Any, frame: Any, *, example: bool = True, params: Any = None
 ) -> Path:
     with warnings.catch_warnings():
@@ -192,6 +197,19 @@ class Ranked(_Model):
         return model_input["x"].rank().to_numpy()
 
 
+class Scaled(_Model):
+    """Sums its inputs, divided by a number; the division is a stage of its own."""
+
+    def __init__(self, by: float) -> None:
+        self.by = by
+
+    def vector(self, frame):
+        return frame.to_numpy() / self.by
+
+    def predict(self, context, model_input, params=None):
+        return self.vector(model_input).sum(axis=1)
+
+
 class Counting(_Model):
     """Answers how often it was called."""
 
@@ -272,7 +290,7 @@ def _save_hinted(path: Path) -> Path:
 def _save_unloadable(path: Path) -> Path:
     os.environ["SERINUS_TEST_SAVING"] = "1"
     try:
-        return _save_pyfunc(path, Unloadable(), _numbers())
+        return save_pyfunc(path, Unloadable(), _numbers())
     finally:
         del os.environ["SERINUS_TEST_SAVING"]
 
@@ -280,7 +298,7 @@ def _save_unloadable(path: Path) -> Path:
 def _save_flights(version: int) -> Callable[[Path], Path]:
     def save(path: Path) -> Path:
         frame = flights()
-        return _save_sklearn(path, _flight_pipeline(version).fit(frame, late(frame)), frame)
+        return save_sklearn(path, _flight_pipeline(version).fit(frame, late(frame)), frame)
 
     return save
 
@@ -290,13 +308,13 @@ def _save_iris(predict_fn: str) -> Callable[[Path], Path]:
         frame = iris()
         target = (frame["mean 3"] + frame["mean 4"] > 0).astype(int)
         model = make_pipeline(StandardScaler(), LogisticRegression()).fit(frame, target)
-        return _save_sklearn(path, model, frame, predict_fn)
+        return save_sklearn(path, model, frame, predict_fn)
 
     return save
 
 
 def _python(model: Callable[[], Any]) -> Callable[[Path], Path]:
-    return lambda path: _save_pyfunc(path, model(), _numbers())
+    return lambda path: save_pyfunc(path, model(), _numbers())
 
 
 def _misbehaving(how: str) -> Callable[[Path], Path]:
@@ -318,12 +336,13 @@ MODELS: dict[str, Callable[[Path], Path]] = {
     "candidate-fails": _python(lambda: Candidate(1, ms=10, fails=20)),
     "candidate-slow": _python(lambda: Candidate(1, ms=35)),
     "candidate-flips": _python(lambda: Candidate(1, ms=10, flips=20)),
-    "echo": lambda path: _save_pyfunc(path, Echo(), flights(5)),
-    "echo-params": lambda path: _save_pyfunc(path, Echo(), _numbers(), params={"k": 1}),
+    "candidate-flips-half": _python(lambda: Candidate(1, ms=10, flips=50)),
+    "echo": lambda path: save_pyfunc(path, Echo(), flights(5)),
+    "echo-params": lambda path: save_pyfunc(path, Echo(), _numbers(), params={"k": 1}),
     "hinted": _save_hinted,
-    "no-signature": lambda path: _save_pyfunc(path, Echo(), None),
-    "no-example": lambda path: _save_pyfunc(path, Constant(), _numbers(), example=False),
-    "tensor": lambda path: _save_pyfunc(path, Constant(), np.arange(12.0).reshape(4, 3)),
+    "no-signature": lambda path: save_pyfunc(path, Echo(), None),
+    "no-example": lambda path: save_pyfunc(path, Constant(), _numbers(), example=False),
+    "tensor": lambda path: save_pyfunc(path, Constant(), np.arange(12.0).reshape(4, 3)),
     "demeaned": _python(Demeaned),
     "ranked": _python(Ranked),
     "counting": _python(Counting),

@@ -40,9 +40,15 @@ def prove(
     example: Unit,
     random: Random,
     clock: Callable[[], float] = time.perf_counter,
+    rows: Sequence[Unit] = (),
+    what: str = "rows",
 ) -> Proof:
-    """Ask for the same rows alone and together and compare."""
-    units = intake.widen(example, _MOST, random)
+    """Ask for the same rows alone and together and compare.
+
+    ``rows`` are units of one key and one row each, named ``what``; without them the example's rows
+    and perturbed ones are taken.
+    """
+    units = _spread(rows) if rows else intake.widen(example, _MOST, random)
     if not units:
         return Proof(False, "the model's input example can't be cut into rows")
     began = clock()
@@ -55,17 +61,42 @@ def prove(
         except (Uncuttable, _WrongCount) as error:
             return Proof(False, f"its answer for one row is not one row: {error}")
         except Exception as error:  # noqa: BLE001 - a perturbed row may be one it rightly refuses
-            if unit is units[0]:
+            if unit is units[0] and not rows:
                 return Proof(False, f"it refuses a row of its own input example: {error}")
+    if not known:
+        return Proof(False, f"it refuses all of its {what}")
+    difference = _any_difference(intake, predict, known, example.params, what)
+    if difference:
+        return Proof(False, difference)
+    sizes = ", ".join(map(str, SIZES))
+    return Proof(True, f"{len(known)} {what} got the same answers alone and in batches of {sizes}")
+
+
+def _any_difference(
+    intake: Intake,
+    predict: Predict,
+    known: Sequence[tuple[Unit, Any]],
+    params: dict[str, Any] | None,
+    what: str,
+) -> str:
+    """How batches of these rows differ from the rows alone; empty when none does."""
     scale = _scales([answer for _, answer in known])
     for size in SIZES:
         for order in (1, -1):
-            rows = [known[at % len(known)] for at in range(size)][::order]
-            difference = _differ(intake, predict, rows, example.params, scale)
+            some = [known[at % len(known)] for at in range(size)][::order]
+            difference = _differ(intake, predict, some, params, scale)
             if difference:
-                return Proof(False, f"{size} rows together and alone differ: {difference}")
-    sizes = ", ".join(map(str, SIZES))
-    return Proof(True, f"{len(known)} rows got the same answers alone and in batches of {sizes}")
+                return f"{size} {what} together and alone differ: {difference}"
+    return ""
+
+
+def _spread(rows: Sequence[Unit]) -> list[Unit]:
+    """Half from the beginning, where the telling ones are, and half from all over."""
+    half = _MOST // 2
+    if len(rows) <= _MOST:
+        return list(rows)
+    rest = rows[half:]
+    return [*rows[:half], *(rest[at * len(rest) // half] for at in range(half))]
 
 
 class _WrongCount(Exception):

@@ -11,11 +11,11 @@ from typing import Any
 
 import msgspec
 
-__all__ = ["Card", "Column", "ColumnType", "read_card"]
+__all__ = ["Card", "Column", "ColumnType", "Tensor", "read_card"]
 
 
 class ColumnType(Enum):
-    """The simple types of MLflow's column-based signatures."""
+    """The types of columns in MLflow's column-based signatures."""
 
     BOOLEAN = "boolean"
     INTEGER = "integer"
@@ -23,19 +23,36 @@ class ColumnType(Enum):
     FLOAT = "float"
     DOUBLE = "double"
     STRING = "string"
+    BINARY = "binary"
     DATETIME = "datetime"
+    #: Arrays, objects and maps; `Column.nested` says of what.
+    NESTED = "nested"
 
 
-_SIMPLE = {each.value: each for each in ColumnType}
+_SIMPLE = {each.value: each for each in ColumnType if each.value != "nested"}
+_NESTED = frozenset(("array", "object", "map", "any"))
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One named input of a simple type."""
+    """One named input."""
 
     name: str
     type: ColumnType
     required: bool = True
+    #: The type as the signature writes it, where it is a nested one.
+    nested: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """One input that is an array of numbers, booleans or strings."""
+
+    #: None when the signature has just one and does not name it.
+    name: str | None
+    dtype: str
+    #: -1 where any length will do.
+    shape: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +64,7 @@ class Card:
     pyfunc: dict[str, Any]
     #: The ``sklearn`` flavour as it stands in the file; empty for other models.
     sklearn: dict[str, Any]
-    #: Inputs in signature order; empty unless all of them are named and of simple types.
+    #: Inputs in signature order; empty unless all of them are named and have types.
     columns: tuple[Column, ...]
     #: True when the signature declares ``params``.
     has_params: bool
@@ -55,6 +72,10 @@ class Card:
     hinted: bool
     #: A request body that the author of the model left as an example.
     example: bytes | None
+    #: Inputs of a signature of tensors; empty for others.
+    tensors: tuple[Tensor, ...] = ()
+    #: The signature's ``params`` as it writes them.
+    params: tuple[dict[str, Any], ...] = ()
 
 
 def read_card(path: Path) -> Card:
@@ -79,6 +100,8 @@ def read_card(path: Path) -> Card:
             document.get("is_signature_from_type_hint") or document.get("type_hint_from_example")
         ),
         example=_example(path, document.get("saved_input_example_info") or {}),
+        tensors=_tensors(signature.get("inputs")),
+        params=tuple(msgspec.json.decode(signature.get("params") or "[]")),
     )
 
 
@@ -87,15 +110,27 @@ def _columns(inputs: str | None) -> tuple[Column, ...]:
         return ()
     columns = []
     for each in msgspec.json.decode(inputs):
-        type_, name = _SIMPLE.get(each.get("type")), each.get("name")
+        type_, name, nested = _SIMPLE.get(each.get("type")), each.get("name"), None
+        if each.get("type") in _NESTED:
+            type_, nested = ColumnType.NESTED, each
         if type_ is None or not isinstance(name, str):
             return ()
         # Models of MLflow 1 and 2.0 say "optional" where later ones say "required".
         required = each.get("required", not each.get("optional", False))
-        columns.append(Column(name, type_, required))
+        columns.append(Column(name, type_, required, nested))
     if len({column.name for column in columns}) != len(columns):
         return ()
     return tuple(columns)
+
+
+def _tensors(inputs: str | None) -> tuple[Tensor, ...]:
+    found = []
+    for each in msgspec.json.decode(inputs or "[]"):
+        if each.get("type") != "tensor":
+            return ()
+        spec = each["tensor-spec"]
+        found.append(Tensor(each.get("name"), spec["dtype"], tuple(spec["shape"])))
+    return tuple(found)
 
 
 def _example(path: Path, saved: dict[str, Any]) -> bytes | None:

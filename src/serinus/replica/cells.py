@@ -4,6 +4,8 @@ One strict meaning of every type, whatever form a request came in; it must never
 into another one.
 """
 
+import base64
+import binascii
 import math
 import re
 from collections.abc import Callable, Sequence
@@ -12,37 +14,59 @@ from typing import Annotated, Any
 import msgspec
 import numpy as np
 
+from serinus.errors import BadRequest
 from serinus.replica.card import ColumnType
 
 __all__ = [
+    "DTYPES",
     "EXPECTED",
     "WIRE",
     "Refused",
+    "all_instants",
     "array",
     "check",
     "is_instant",
-    "odd_strings",
-    "parse_text",
+    "refusal",
 ]
 
 
 class Refused(ValueError):
-    """A value does not fit the type of its column."""
+    """A value does not fit the type of its column; the text says what was got."""
+
+    def __init__(self, got: str, kind: str) -> None:
+        """``kind`` is one word for what was got, to count by."""
+        super().__init__(got)
+        self.kind = kind
 
 
 _INT32 = 2**31
 _INT64 = 2**63
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
-_EXACT = 2**53
+#: Beyond these, not every whole number has a float of 64 and of 32 bits.
+_EXACT, _EXACT32 = 2**53, 2**24
 # Years that 64-bit nanoseconds can hold; NumPy wraps round silently beyond them.
-_INSTANT = re.compile(
-    r"(?:1[7-9]\d\d|2[01]\d\d|22[0-5]\d)-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])"
-    r"(?:[T ](?:[01]\d|2[0-3]):[0-5]\d(?::[0-5]\d(?:\.\d{1,9})?)?)?"
+_YEAR = r"(?:1[7-9]\d\d|2[01]\d\d|22[0-5]\d)"
+_TIME = r"(?:[T ](?:[01]\d|2[0-3]):[0-5]\d(?::[0-5]\d(?:\.\d{1,9})?)?)?"
+_DAY = (
+    r"(?:(?:0[13578]|1[02])-(?:0[1-9]|[12]\d|3[01])|(?:0[469]|11)-(?:0[1-9]|[12]\d|30)"
+    r"|02-(?:0[1-9]|1\d|2[0-8]))"
 )
-_NO_VALUE = frozenset(
-    ("", "#N/A", "N/A", "NA", "NaN", "nan", "null", "NULL", "None", "<NA>", "n/a", "-nan", "-NaN")
-)
-_TRUE, _FALSE = frozenset(("true", "True", "TRUE")), frozenset(("false", "False", "FALSE"))
+_INSTANT = re.compile(f"{_YEAR}-{_DAY}{_TIME}", re.ASCII)
+_LEAP_DAY = re.compile(rf"({_YEAR})-02-29{_TIME}", re.ASCII)
+_LINES = re.compile(f"^{_YEAR}-{_DAY}{_TIME}$", re.ASCII | re.MULTILINE)
+
+# 2013-01-31T17:05:00 and a line break, as a row of characters.
+_STAMP = 20
+_BETWEEN = [4, 7, 10, 13, 16, 19]
+_SIGNS, _SPACED = (np.frombuffer(text, np.uint8) for text in (b"--T::\n", b"-- ::\n"))
+_DIGITS = [at for at in range(_STAMP) if at not in _BETWEEN]
+#: Which digit counts how much for year, month, day, hour, minute and second.
+_PLACES = np.zeros((14, 6), np.uint16)
+_PLACES[:4, 0] = (1000, 100, 10, 1)
+for _at in range(5):
+    _PLACES[4 + 2 * _at : 6 + 2 * _at, 1 + _at] = (10, 1)
+#: Days that each month has in every year.
+_LENGTHS = np.array([0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31], np.uint16)
 
 #: What a type wants, in words for the caller.
 EXPECTED = {
@@ -52,19 +76,21 @@ EXPECTED = {
     ColumnType.FLOAT: "a number of 32 bits (float) or null",
     ColumnType.DOUBLE: "a number (double) or null",
     ColumnType.STRING: "a string or null",
+    ColumnType.BINARY: "base64 text (binary)",
     ColumnType.DATETIME: (
         "an ISO 8601 date and time without zone, such as 2013-01-31T17:05:00, or null (datetime)"
     ),
 }
 
 #: What msgspec accepts for a cell while it parses. Narrower than `check`, never wider, but for
-#: datetimes, whose text `is_instant` judges.
+#: datetimes, whose text `is_instant` judges. msgspec would round whole numbers that no float
+#: holds, so floats beyond the exact range are left to `check`.
 WIRE: dict[ColumnType, Any] = {
     ColumnType.BOOLEAN: bool,
     ColumnType.INTEGER: Annotated[int, msgspec.Meta(ge=-_INT32, le=_INT32 - 1)],
     ColumnType.LONG: Annotated[int, msgspec.Meta(ge=-_INT64, le=_INT64 - 1)],
-    ColumnType.FLOAT: Annotated[float, msgspec.Meta(ge=-_FLOAT32_MAX, le=_FLOAT32_MAX)] | None,
-    ColumnType.DOUBLE: float | None,
+    ColumnType.FLOAT: Annotated[float, msgspec.Meta(gt=-_EXACT32, lt=_EXACT32)] | None,
+    ColumnType.DOUBLE: Annotated[float, msgspec.Meta(gt=-_EXACT, lt=_EXACT)] | None,
     ColumnType.STRING: str | None,
     ColumnType.DATETIME: str | None,
 }
@@ -72,130 +98,190 @@ WIRE: dict[ColumnType, Any] = {
 
 def is_instant(text: str) -> bool:
     """True for ISO 8601 dates and times without a zone that exist and that fit 64 bits."""
-    if _INSTANT.fullmatch(text) is None:
+    if _INSTANT.fullmatch(text) is not None:
+        return True
+    leap = _LEAP_DAY.fullmatch(text)
+    if leap is None:
         return False
-    try:
-        return not np.isnat(np.datetime64(text, "ns"))
-    except ValueError:  # the 31st of February
+    year = int(leap[1])
+    return year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
+
+
+def all_instants(texts: Sequence[str | None]) -> bool:
+    """True when all are instants or null; it may say False of the 29th of February."""
+    there = [text for text in texts if text is not None] if None in texts else texts
+    if len(there) < 16:
+        return all(_INSTANT.fullmatch(text or "") is not None for text in there)
+    # One look at all is far quicker than one at each; a line break inside would deceive it.
+    lines = "\n".join(there) + "\n"  # type: ignore[arg-type]
+    if lines.count("\n") != len(there):
         return False
+    return _all_stamps(lines, len(there)) or len(_LINES.findall(lines)) == len(there)
+
+
+def _all_stamps(lines: str, count: int) -> bool:
+    """The same for the commonest way to write one, 2013-01-31T17:05:00, by arithmetic."""
+    if len(lines) != count * _STAMP or not lines.isascii():
+        return False
+    table = np.frombuffer(lines.encode(), np.uint8).reshape(count, _STAMP)
+    apart = table[:, _BETWEEN]
+    if not ((apart == _SIGNS) | (apart == _SPACED)).all():
+        return False
+    digits = table[:, _DIGITS] - np.uint8(ord("0"))  # what is less wraps round
+    if (digits > 9).any():
+        return False
+    year, month, day, hour, minute, second = (digits @ _PLACES).T
+    good = (year >= 1700) & (year < 2260) & (month > 0) & (month < 13) & (day > 0)
+    good &= day <= _LENGTHS[np.minimum(month, 12)]
+    return bool((good & (hour < 24) & (minute < 60) & (second < 60)).all())
 
 
 def check(value: Any, type_: ColumnType) -> Any:
-    """The value as its column takes it; raises Refused, whose text says what was got."""
+    """The value as its column takes it; raises Refused."""
     return _CHECKS[type_](value)
 
 
-def _boolean(value: Any) -> Any:
+def refusal(
+    refused: Refused, row: int | None, field: str, *, expected: str, type_: str
+) -> BadRequest:
+    """The answer to a request with such a value."""
+    place = f"'{field}'" if row is None else f"Row {row}, column '{field}'"
+    detail: dict[str, object] = {} if row is None else {"row": row}
+    detail.update(field=field, expected=type_, got=str(refused))
+    return BadRequest(f"{place}: expected {expected}, got {refused}.", details=[detail])
+
+
+def _boolean(value: Any) -> bool:
     if isinstance(value, bool):
         return value
-    raise Refused(_got(value))
+    raise _refused(value)
 
 
 def _whole(value: Any, limit: int) -> int:
     if isinstance(value, float) and value.is_integer() and abs(value) <= _EXACT:
         value = int(value)
-    if isinstance(value, int) and not isinstance(value, bool) and -limit <= value < limit:
+    if isinstance(value, int) and not isinstance(value, bool):
+        if -limit <= value < limit:
+            return value
+        raise _refused(value, "overflow")
+    raise _refused(value, "fraction" if isinstance(value, float) and value == value else "")
+
+
+def _double(value: Any) -> float | None:
+    if value is None or type(value) is float:
         return value
-    raise Refused(_got(value))
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise _refused(value)
+    try:
+        number = float(value)
+    except OverflowError:
+        raise _refused(value, "overflow") from None
+    if isinstance(value, int) and int(number) != value:
+        raise _refused(value, "inexact")
+    return number
 
 
-def _number(value: Any, limit: float) -> float | None:
-    if value is None:
-        return None
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        try:
-            number = float(value)
-        except OverflowError:
-            raise Refused(_got(value)) from None
-        if not math.isfinite(number) or abs(number) <= limit:
-            return number
-    raise Refused(_got(value))
+def _float(value: Any) -> float | None:
+    number = _double(value)
+    if number is not None and math.isfinite(number):
+        if abs(number) > _FLOAT32_MAX:
+            raise _refused(value, "overflow")
+        if isinstance(value, int) and float(np.float32(number)) != number:
+            raise _refused(value, "inexact")
+    return number
 
 
-def _string(value: Any) -> Any:
-    # Whether a column of other things than strings is one that MLflow refuses depends on all of
-    # its values together, so `odd_strings` decides that, per request.
-    return value
+def _string(value: Any) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    raise _refused(value)
 
 
-def odd_strings(values: Sequence[Any]) -> bool:
-    """True when a string column holds other things than strings and nulls, as MLflow lets it.
-
-    A column of nothing but numbers, or of nothing but booleans, is refused by MLflow's own check
-    of a data frame and so here; any mixture passes there as it is. Raises Refused.
-    """
-    odd = [value for value in values if value is not None and not isinstance(value, str)]
-    if not odd:
-        return False
-    mixed = any(isinstance(value, str) for value in values)
-    booleans = sum(isinstance(value, bool) for value in odd)
-    if mixed or any(isinstance(value, list | dict) for value in odd):
-        return True
-    if booleans == 0 or booleans == len(values):
-        raise Refused(_got(odd[0]))
-    return True
+def _binary(value: Any) -> bytes:
+    if isinstance(value, bytes | bytearray):
+        return bytes(value)
+    if not isinstance(value, str):
+        raise _refused(value)
+    try:
+        # MLflow's own encoder breaks lines; anything else that is no base64 would be dropped.
+        return base64.b64decode(value.replace("\n", ""), validate=True)
+    except (binascii.Error, ValueError):
+        raise _refused(value, "format") from None
 
 
 def _instant(value: Any) -> str | None:
-    if value is None:
-        return None
-    if isinstance(value, str) and is_instant(value):
+    if value is None or (isinstance(value, str) and is_instant(value)):
         return value
-    raise Refused(_got(value))
+    raise _refused(value, "format" if isinstance(value, str) else "")
 
 
 _CHECKS: dict[ColumnType, Callable[[Any], Any]] = {
     ColumnType.BOOLEAN: _boolean,
     ColumnType.INTEGER: lambda value: _whole(value, _INT32),
     ColumnType.LONG: lambda value: _whole(value, _INT64),
-    ColumnType.FLOAT: lambda value: _number(value, _FLOAT32_MAX),
-    ColumnType.DOUBLE: lambda value: _number(value, math.inf),
+    ColumnType.FLOAT: _float,
+    ColumnType.DOUBLE: _double,
     ColumnType.STRING: _string,
+    ColumnType.BINARY: _binary,
     ColumnType.DATETIME: _instant,
 }
 
 
-def parse_text(text: str, type_: ColumnType) -> Any:
-    """The value that a cell of a CSV file stands for; what can't be read comes back as text."""
-    if text in _NO_VALUE:
-        return None
-    if type_ is ColumnType.BOOLEAN:
-        return True if text in _TRUE else False if text in _FALSE else text
-    if type_ in (ColumnType.STRING, ColumnType.DATETIME):
-        return text
-    try:
-        return int(text)
-    except ValueError:
-        pass  # a fraction, an exponent, or no number at all: float and then `check` decide
-    try:
-        return float(text)
-    except ValueError:
-        return text
-
-
 def array(values: Sequence[Any], type_: ColumnType) -> Any:
     """One column as the model gets it; the values have passed `check`."""
-    dtype = _DTYPES.get(type_)
+    dtype = DTYPES[type_]
+    if dtype.kind == "O":
+        # np.array would look into lists and make a matrix of equal ones.
+        column = np.empty(len(values), dtype)
+        for at, value in enumerate(values):
+            column[at] = value
+        return column
     return np.array(values, dtype=dtype)
 
 
-_DTYPES: dict[ColumnType, Any] = {
+#: The NumPy type of a column of each type.
+DTYPES: dict[ColumnType, Any] = {
     ColumnType.BOOLEAN: np.dtype(bool),
     ColumnType.INTEGER: np.dtype(np.int32),
     ColumnType.LONG: np.dtype(np.int64),
     ColumnType.FLOAT: np.dtype(np.float32),
     ColumnType.DOUBLE: np.dtype(np.float64),
     ColumnType.STRING: np.dtype(object),
+    ColumnType.BINARY: np.dtype(object),
+    ColumnType.NESTED: np.dtype(object),
     ColumnType.DATETIME: np.dtype("datetime64[ns]"),
 }
 
+_KINDS = {bool: "boolean", int: "number", float: "number", str: "string"}
 
-def _got(value: Any) -> str:
+
+def _refused(value: Any, kind: str = "") -> Refused:
     if value is None:
-        return "null"
+        return Refused("null", "null")
     if isinstance(value, list | dict):
-        return "an array" if isinstance(value, list) else "an object"
-    text = msgspec.json.encode(value).decode() if isinstance(value, str | bool) else repr(value)
-    if len(text) > 60:
-        text = text[:57] + "..."
-    return f"the string {text}" if isinstance(value, str) else text
+        is_list = isinstance(value, list)
+        return Refused("an array", "array") if is_list else Refused("an object", "object")
+    if not kind:
+        kind = _KINDS.get(type(value), type(value).__name__)
+    if isinstance(value, str):
+        return Refused(f"the string {_quoted(value)}", kind)
+    if isinstance(value, bool):
+        return Refused("true" if value else "false", kind)
+    try:
+        text = repr(value)
+    except ValueError:  # more digits than Python writes down
+        text = f"a whole number of {value.bit_length()} bits"
+    return Refused(_short(text), kind)
+
+
+def _quoted(text: str) -> str:
+    # Cut before it is written: a cell may be megabytes.
+    shown = _short(text, 58)
+    try:
+        return msgspec.json.encode(shown).decode()
+    except UnicodeError:  # half a surrogate pair, which no JSON can hold
+        return ascii(shown)
+
+
+def _short(text: str, most: int = 60) -> str:
+    return text if len(text) <= most else text[: most - 3] + "..."

@@ -1,15 +1,19 @@
 """The outside of a JSON request: exactly one input form, perhaps ``params``. Nothing of columns.
 
-Both ways of reading a request, the typed one and MLflow's own, begin here.
+Every way of reading a request begins here; the strict one knows no NaN and no key twice, MLflow's
+own lets them pass and they are counted.
 """
 
+import json
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
 from serinus.errors import BadRequest
+from serinus.replica.keys import all_differ, count_keys, find_doubled
 
-__all__ = ["FORMS", "MAX_DEPTH", "Envelope", "open_envelope"]
+__all__ = ["FORMS", "MAX_DEPTH", "Envelope", "open_envelope", "open_leniently"]
 
 FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
 #: Arrays and objects inside each other; more than this is an attack or a mistake.
@@ -34,7 +38,29 @@ class Envelope(msgspec.Struct, frozen=True):
 
 def open_envelope(body: bytes) -> Envelope:
     """Parse a request body; raises BadRequest when it isn't one."""
-    document = _parse(body)
+    return _opened(_parse(body))
+
+
+def open_leniently(body: bytes, count: Callable[[str, str], None]) -> Envelope:
+    """The same as MLflow's server parses it; what `open_envelope` refuses is counted instead."""
+
+    def constant(text: str) -> float:
+        count("*", text.lstrip("-").lower())
+        return float(text)
+
+    try:
+        document = json.loads(body, parse_constant=constant)
+        doubled = find_doubled(body)
+    except RecursionError:
+        raise BadRequest("The request body nests arrays and objects too deeply.") from None
+    except ValueError as error:  # UnicodeDecodeError and JSONDecodeError too
+        raise BadRequest(f"The request body can't be read as JSON: {error}.") from None
+    if doubled is not None:
+        count(doubled[0], "twice")
+    return _opened(document)
+
+
+def _opened(document: Any) -> Envelope:
     if not isinstance(document, dict):
         raise BadRequest(f"{_ONE_FORM}, but it is {_kind(document)}.")
     forms = [form for form in FORMS if form in document]
@@ -59,7 +85,30 @@ def _parse(body: bytes) -> Any:
     # Counting brackets is far quicker than following them; few requests get past it.
     if body.count(b"[") + body.count(b"{") > MAX_DEPTH and _depth(document) > MAX_DEPTH:
         raise _too_deep()
+    if isinstance(document, dict) and not all_differ(body, count_keys(document)):
+        _refuse_doubled(body)
     return document
+
+
+def _refuse_doubled(body: bytes) -> None:
+    doubled = find_doubled(body)
+    if doubled is None:
+        return
+    key, row = doubled[0] if len(doubled[0]) <= 60 else doubled[0][:57] + "...", doubled[1]
+    got = "the same key twice"
+    place = "The request body" if row is None else f"Row {row}"
+    raise BadRequest(
+        f"{place} has the key '{key}' twice in one object; only one of its values could count. "
+        "Send each key once.",
+        details=[
+            {
+                **({} if row is None else {"row": row}),
+                "field": key,
+                "expected": "each key once",
+                "got": got,
+            }
+        ],
+    )
 
 
 def _depth(document: Any) -> int:

@@ -1,7 +1,8 @@
-"""Reads requests with MLflow's own functions, for signatures that have no strict reader here.
+"""Reads requests with MLflow's own functions: the input is what its scoring server would make.
 
-Tensors, nested types, models without a signature: their input is what MLflow's scoring server
-would make of the same body. It must never see a model that `ColumnIntake` can read.
+For models whose signature says too little for a strict reader (none at all, type hints, columns
+without names), and for those that were asked to be read as MLflow does; then it counts what the
+strict reader would have refused.
 """
 
 import io
@@ -16,7 +17,9 @@ import pandas as pd
 from mlflow.exceptions import MlflowException
 
 from serinus.errors import BadRequest, UnsupportedMediaType
-from serinus.replica.envelope import open_envelope
+from serinus.replica.audit import Audit
+from serinus.replica.counts import Counts
+from serinus.replica.envelope import open_envelope, open_leniently
 from serinus.replica.protocol import Format
 from serinus.replica.unit import Unit
 
@@ -28,21 +31,25 @@ _FACTORS = (1.0, 0.5, 2.0, -1.0, 1.01, 10.0, 0.0)
 class ForeignIntake:
     """MLflow's reading of requests for one model."""
 
-    def __init__(self, schema: Any, *, hinted: bool) -> None:
-        """Take MLflow's input schema or None; ``hinted``: the model checks ``inputs`` itself."""
+    def __init__(self, schema: Any, *, hinted: bool, audit: Audit | None = None) -> None:
+        """Take MLflow's input schema or None; ``hinted``: the model checks ``inputs`` itself.
+
+        With an ``audit`` JSON is read as loosely as MLflow does it.
+        """
         self._schema = schema
         self._hinted = hinted
+        self._audit = audit
+        self.counts = audit.counts if audit else Counts()
 
     def parse(self, body: bytes, format_: Format) -> Unit:
         """Read one body; raises BadRequest or UnsupportedMediaType, which say what is wrong."""
         if format_ is Format.JSON:
-            envelope = open_envelope(body)
-            data = self._read(envelope.form, envelope.data)
-            return _unit(data, envelope.params)
-        if format_ is Format.CSV:
-            return _unit(self._csv(body), None)
-        if format_ is Format.PARQUET:
-            return _unit(_parquet(body), None)
+            return self._json(body)
+        if format_ in (Format.CSV, Format.PARQUET):
+            unit = _unit(self._csv(body) if format_ is Format.CSV else _parquet(body), None)
+            if self._audit is not None:
+                self._audit.file(body, format_)
+            return unit
         raise UnsupportedMediaType("This model reads application/json, text/csv and Parquet.")
 
     def join(self, units: Sequence[Unit]) -> Any:
@@ -65,6 +72,15 @@ class ForeignIntake:
             parts.append(_perturbed(data[row : row + 1], _FACTORS[at % len(_FACTORS)]))
         units = [_unit(part, None) for part in parts]
         return [unit for unit in units if unit.key == units[0].key][:count]
+
+    def _json(self, body: bytes) -> Unit:
+        if self._audit is None:
+            envelope = open_envelope(body)
+        else:
+            envelope = open_leniently(body, self._audit.counts.add)
+            # MLflow's reading changes what it reads.
+            self._audit.json(envelope)
+        return _unit(self._read(envelope.form, envelope.data), envelope.params)
 
     def _read(self, form: str, data: Any) -> Any:
         if self._hinted:
@@ -120,7 +136,10 @@ def _unit(data: Any, params: dict[str, Any] | None) -> Unit:
         return Unit(data, None, None, params or None)
     if not len(data):
         raise BadRequest("The request has no rows; send at least one.")
-    key = (msgspec.json.encode(params, order="sorted") if params else b"", kind)
+    try:
+        key = (msgspec.json.encode(params, order="sorted") if params else b"", kind)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise BadRequest(f"'params' can't be read: {error}.") from None
     return Unit(data, len(data), key, params or None)
 
 

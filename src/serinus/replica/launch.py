@@ -10,6 +10,8 @@ from pathlib import Path
 
 import msgspec
 
+from serinus.entities import Reading
+
 __all__ = [
     "LAUNCH_FILE",
     "Launch",
@@ -46,6 +48,10 @@ class Launch:
     lease_ttl_s: float = 24 * 3600.0
     #: Seconds that a drain may take before the process ends all the same.
     drain_s: float = 30.0
+    #: How requests are read.
+    intake: Reading = Reading.STRICT
+    #: False: live values are not counted.
+    live: bool = True
 
 
 class Phase(Enum):

@@ -1,18 +1,22 @@
 """Rows of checked cells become the input of a model: a data frame, or one block of doubles.
 
 Types and memory order are those that MLflow's own schema enforcement leaves behind, so that the
-model computes on the very same bits. Nothing is checked here.
+model computes on the very same bits; a row has them alone as among others. Nothing is checked here.
 """
 
-from collections.abc import Sequence
+import contextlib
+import importlib
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from serinus.replica.card import Column, ColumnType
-from serinus.replica.cells import array
+from serinus.replica.cells import DTYPES, array
 
 __all__ = ["Layout"]
+
+Columns = Sequence[Sequence[Any]]
 
 
 class Layout:
@@ -23,46 +27,99 @@ class Layout:
         import pandas as pd  # noqa: PLC0415
 
         self.columns = tuple(columns)
+        self.index = pd.Index([column.name for column in columns])
         self._pandas = pd
-        self._index = pd.Index([column.name for column in columns])
-        text = pd.Series(["text"]).dtype
-        # pandas 3 has a type for strings; before, a column of them was one of objects.
-        self._text = None if isinstance(text, np.dtype) else text
+        #: The types of columns of the last frame that was right as it was.
+        self.seen: list[Any] = []
+        self.text = _text_type(pd)
+        self._to_text = _text_maker(self.text)
         self.plain = all(column.type is ColumnType.DOUBLE for column in columns)
-        self._strings = [
-            at for at, column in enumerate(columns) if column.type is ColumnType.STRING
-        ]
+        #: Of each NumPy type, which columns have it; pandas keeps those together.
+        self._blocks: list[tuple[Any, list[int], Any]] = []
+        #: The columns that stand alone, and what makes each.
+        self._singles: list[tuple[Callable[[Sequence[Any]], Any], int, Any]] = []
+        self._place()
+        self._from_blocks = _block_reader()
 
-    def nulls(self, rows: Sequence[Sequence[Any]]) -> tuple[bool, ...]:
-        """Which columns of strings hold nothing but nulls.
-
-        pandas gives such a column another type than one with some strings in it, and a model may
-        see the difference; so only requests that agree here may share a frame.
-        """
-        return tuple([all(row[at] is None for row in rows) for at in self._strings])
+    def _place(self) -> None:
+        by_type: dict[Any, list[int]] = {}
+        for at, column in enumerate(self.columns):
+            if column.type is ColumnType.STRING:
+                self._singles.append((self._to_text, at, np.array([at])))
+            else:
+                by_type.setdefault(DTYPES[column.type], []).append(at)
+        for dtype, places in by_type.items():
+            self._blocks.append((dtype, places, np.array(places)))
 
     def block(self, rows: Sequence[Sequence[Any]]) -> Any:
         """Rows by columns of doubles, in the memory order of a frame built by column."""
         return np.asfortranarray(np.array(rows, dtype=np.float64))
 
-    def frame(self, rows: Sequence[Sequence[Any]], *, odd: bool = False) -> Any:
-        """A data frame; ``odd`` when a column of strings holds other things too."""
-        pd = self._pandas
-        if self.plain:
-            return pd.DataFrame(self.block(rows), columns=self._index, copy=False)
-        arrays: dict[str, Any] = {}
-        for column, values in zip(self.columns, zip(*rows, strict=True), strict=True):
-            if column.type is ColumnType.STRING and not odd and values.count(None) < len(values):
-                arrays[column.name] = self._texts(values)
-            elif column.type is ColumnType.STRING:
-                arrays[column.name] = pd.Series(values).array
+    def frame(self, columns: Columns, count: int) -> Any:
+        """A data frame of ``count`` rows."""
+        if self._from_blocks is None:
+            return self._by_column(columns)
+        blocks = []
+        for dtype, places, placement in self._blocks:
+            some = [columns[at] for at in places]
+            if dtype.kind == "O":
+                # np.array would look into lists and bytes.
+                block = np.empty((len(some), count), dtype=object)
+                for at, values in enumerate(some):
+                    block[at] = array(values, ColumnType.NESTED)
             else:
-                arrays[column.name] = array(values, column.type)
-        return pd.DataFrame(arrays, copy=False)
+                block = np.array(some, dtype=dtype)
+            blocks.append((block, placement))
+        for make, at, placement in self._singles:
+            made = make(columns[at])
+            blocks.append((made if made.ndim > 1 else _upright(made), placement))
+        index = self._pandas.RangeIndex(count)
+        return self._from_blocks(blocks, index=index, columns=self.index)
 
-    def _texts(self, values: Sequence[str | None]) -> Any:
-        if self._text is None:
-            return np.array(values, dtype=object)
-        # What pandas.array() comes to, at a fifth of its cost.
-        kind = self._text.construct_array_type()
-        return kind._from_sequence(list(values), dtype=self._text)
+    def _by_column(self, columns: Columns) -> Any:
+        arrays: dict[str, Any] = {}
+        for column, values in zip(self.columns, columns, strict=True):
+            text = column.type is ColumnType.STRING
+            arrays[column.name] = self._to_text(values) if text else array(values, column.type)
+        return self._pandas.DataFrame(arrays, columns=self.index)
+
+
+def _upright(made: Any) -> Any:
+    # pandas keeps a column of objects as a block of one row, one of its own types as it is.
+    return made.reshape(1, -1) if isinstance(made, np.ndarray) else made
+
+
+def _block_reader() -> Any:
+    """What makes a frame of blocks, without looking at each column again; None before pandas 3."""
+    with contextlib.suppress(ImportError, AttributeError):
+        return importlib.import_module("pandas.api.internals").create_dataframe_from_blocks
+    return None
+
+
+def _text_type(pd: Any) -> Any:
+    """The type of a column of strings in this pandas; before pandas 3 one of objects."""
+    text = pd.Series(["text"]).dtype
+    return np.dtype(object) if isinstance(text, np.dtype) else text
+
+
+def _text_maker(text: Any) -> Callable[[Sequence[Any]], Any]:
+    if isinstance(text, np.dtype):
+        return lambda values: np.array(values, dtype=object)
+    kind = text.construct_array_type()
+
+    def slowly(values: Sequence[Any]) -> Any:
+        return kind._from_sequence(list(values), dtype=text)
+
+    try:
+        arrow = importlib.import_module("pyarrow")
+        large = arrow.large_string()
+
+        def quickly(values: Sequence[Any]) -> Any:
+            return kind(arrow.chunked_array([arrow.array(values, large)]), dtype=text)
+
+        # The same thing at half the cost, where pandas keeps strings in Arrow's way.
+        tried, known = quickly(["a", None]), slowly(["a", None])
+        same = tried.dtype == known.dtype and tried.equals(known)
+    except (ImportError, AttributeError, TypeError, ValueError):
+        return slowly
+    return quickly if same else slowly

@@ -2,6 +2,7 @@
 
 One thread does both the sockets and the model. No timer and no waiting for more requests: an idle
 replica answers at once, a busy one takes what has come meanwhile. It must never wait for a peer.
+Questions that are no requests come after them: while requests queue, they wait for up to a second.
 """
 
 import logging
@@ -10,7 +11,7 @@ import selectors
 import socket
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from serinus.replica.connection import Connection
@@ -23,6 +24,10 @@ _log = logging.getLogger(__name__)
 _BUFFER = 256 * 1024
 #: A drain is over when nothing has come for this long.
 _SILENCE_S = 0.2
+#: A question waits this long for a moment without requests, and this long for an answer in work.
+_ASIDE_S, _ASIDE_PAUSE_S = 1.0, 0.02
+
+Aside = Callable[[Frame], Frame | None]
 
 
 class Answerer(Protocol):
@@ -44,14 +49,19 @@ class Loop:
         *,
         max_batch: int,
         drain_s: float,
+        asides: Mapping[Kind, Aside] | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
+        """``asides`` answer other kinds of frames; one that says None is asked again later."""
         listener.setblocking(False)
         self._listener = listener
         self._answerer = answerer
         self._hello = encode_hello(hello)
         self._max_batch = max(max_batch, 1)
         self._drain_s = drain_s
+        self._asides = dict(asides or {})
+        self._questions: deque[tuple[Connection, Frame, float]] = deque()
+        self._question_pause = False
         self._clock = clock
         self._selector = selectors.DefaultSelector()
         self._selector.register(listener, selectors.EVENT_READ)
@@ -87,6 +97,8 @@ class Loop:
                 if self._queue:
                     self._answer_some()
                     came = True
+                if self._questions:
+                    self._answer_aside()
                 if self._draining_since is None:
                     continue
                 now = self._clock()
@@ -111,8 +123,10 @@ class Loop:
 
     def _select(self) -> bool:
         """Read and write what can be; True when something came from a peer."""
-        if self._queue:
+        if self._queue or (self._questions and not self._question_pause):
             timeout: float | None = 0.0
+        elif self._questions:
+            timeout = _ASIDE_PAUSE_S
         else:
             timeout = None if self._draining_since is None else _SILENCE_S / 4
         came = False
@@ -158,6 +172,8 @@ class Loop:
                 self._queue.append((peer, Request(frame, now)))
             elif frame.kind is Kind.PING:
                 pongs.append(encode(Frame(Kind.PONG, frame.id)))
+            elif frame.kind in self._asides:
+                self._questions.append((peer, frame, now))
             else:
                 _log.warning("action=peer_dropped reason=a peer sent %s", frame.kind.name)
                 self._drop(peer)
@@ -180,6 +196,22 @@ class Loop:
             outgoing.setdefault(peer, []).append(_encoded(answer))
         for peer, parts in outgoing.items():
             self._send(peer, parts[0] if len(parts) == 1 else b"".join(parts))
+
+    def _answer_aside(self) -> None:
+        """One question, when no request waits or when it has waited long enough."""
+        peer, question, since = self._questions[0]
+        if self._queue and self._clock() - since < _ASIDE_S:
+            return
+        self._questions.popleft()
+        self._question_pause = False
+        if peer.closed:
+            return
+        answer = self._asides[question.kind](question)
+        if answer is None:
+            self._question_pause = True
+            self._questions.append((peer, question, self._clock()))
+        else:
+            self._send(peer, _encoded(answer))
 
     def _begin_drain(self) -> None:
         self._draining_since = self._clock()
@@ -235,7 +267,7 @@ def _encoded(answer: Frame) -> bytes:
         )
         return encode(
             Frame(
-                Kind.RESPONSE,
+                answer.kind,
                 answer.id,
                 content % str(error).encode(),
                 format=answer.format,

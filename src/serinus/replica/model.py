@@ -17,10 +17,12 @@ from typing import Any
 
 import numpy as np
 
+from serinus.entities import Reading
 from serinus.errors import SerinusError
 from serinus.replica.answer import count_rows
-from serinus.replica.card import Card, read_card
-from serinus.replica.intake import ColumnIntake
+from serinus.replica.audit import Audit
+from serinus.replica.card import Card, ColumnType, read_card
+from serinus.replica.intake import ColumnIntake, strict_intake
 from serinus.replica.protocol import Format
 from serinus.replica.unit import Intake, Unit
 
@@ -31,6 +33,8 @@ Predict = Callable[[Any, dict[str, Any] | None], Any]
 _log = logging.getLogger(__name__)
 #: Estimators whose work depends on column names, or is any function at all.
 _NAME_READERS = ("ColumnTransformer", "FunctionTransformer")
+#: Types of columns that MLflow itself has to look at before a model does.
+_UNUSUAL = (ColumnType.BINARY, ColumnType.NESTED)
 _PREDICTORS = ("predict", "predict_proba", "predict_log_proba", "predict_joint_log_proba")
 
 
@@ -47,20 +51,30 @@ class Model:
     no_example: str = ""
     #: Rows of the answer to the example; None when it has none to count.
     example_rows: int | None = None
+    #: The estimator, or what MLflow loaded: for looking inside, never for answering.
+    loaded: Any = None
 
 
-def load(path: Path) -> Model:
+def load(path: Path, *, intake: Reading = Reading.STRICT) -> Model:
     """Load the model in a directory, and answer its example once.
 
     Raises whatever the model's own code raises.
     """
     card = read_card(path)
-    if _is_bare_sklearn(card):
-        intake, predict = ColumnIntake(card.columns), _bare_sklearn(card)
-        model = _with_example(Model(intake, predict, None), card)
-        _try_block(model, intake, card)
-    else:
-        model = _load_pyfunc(card)
+    if intake is Reading.STRICT and _is_bare_sklearn(card):
+        return _answered(_load_sklearn(card))
+    return _answered(_load_pyfunc(card, lenient=intake is Reading.MLFLOW))
+
+
+def _load_sklearn(card: Card) -> Model:
+    intake, predict = ColumnIntake(card.columns), _bare_sklearn(card)
+    model = _with_example(Model(intake, predict, None), card)
+    model.loaded = predict.estimator  # type: ignore[attr-defined]
+    _try_block(model, intake, card)
+    return model
+
+
+def _answered(model: Model) -> Model:
     if model.example is not None:
         output = model.predict(model.intake.join([model.example]), model.example.params)
         model.example_rows = count_rows(output)
@@ -82,6 +96,7 @@ def _is_bare_sklearn(card: Card) -> bool:
         and not any(pyfunc.get(key) for key in ("code", "config", "data"))
         and not card.sklearn.get("code")
         and bool(card.columns)
+        and all(column.type not in _UNUSUAL for column in card.columns)
         and not (card.has_params or card.hinted)
         and allowed in ("true", "1")
     )
@@ -191,7 +206,7 @@ def _identical(one: Any, other: Any) -> bool:
     )
 
 
-def _load_pyfunc(card: Card) -> Model:
+def _load_pyfunc(card: Card, *, lenient: bool) -> Model:
     if card.pyfunc.get("code"):
         # Importing the model's own modules would leave __pycache__ beside them.
         sys.dont_write_bytecode = True
@@ -200,17 +215,21 @@ def _load_pyfunc(card: Card) -> Model:
         # Seconds of import that only models of other kinds need.
         pyfunc = importlib.import_module("mlflow.pyfunc")
         loaded = pyfunc.load_model(str(card.path), suppress_warnings=True)
-    if not card.columns or card.hinted:
+    strict = strict_intake(card)
+    if strict is None or lenient:
         foreign = importlib.import_module("serinus.replica.foreign")
         schema = loaded.metadata.get_input_schema()
-        return _with_example(
-            Model(foreign.ForeignIntake(schema, hinted=card.hinted), loaded.predict, None), card
-        )
-    intake = ColumnIntake(card.columns)
-    model = _with_example(Model(intake, loaded.predict, None), card)
-    if model.example is not None and not card.has_params:
+        audit = Audit(strict) if lenient else None
+        reader = foreign.ForeignIntake(schema, hinted=card.hinted, audit=audit)
+        model = _with_example(Model(reader, loaded.predict, None, loaded=loaded), card)
+        reader.counts.clear()  # the example is nobody's request
+        return model
+    model = _with_example(Model(strict, loaded.predict, None, loaded=loaded), card)
+    if model.example is None or not isinstance(strict, ColumnIntake):
+        return model
+    if not (strict.has_nested or card.has_params):
         below = _below_enforcement(loaded, pyfunc)
-        if _same_below(loaded, below, intake, model.example):
+        if _same_below(loaded, below, strict, model.example):
             model.predict = below
     return model
 

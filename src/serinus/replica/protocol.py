@@ -18,6 +18,7 @@ __all__ = [
     "HEADER_SIZE",
     "MAX_FRAME",
     "PROTOCOL_VERSION",
+    "SEPARATOR",
     "Decoder",
     "Format",
     "Frame",
@@ -30,6 +31,9 @@ __all__ = [
 PROTOCOL_VERSION = 1
 #: Largest meta + body that a decoder accepts: a 64 MiB answer and room for its meta.
 MAX_FRAME = 65 * 1024 * 1024
+
+#: In a REQUEST's meta, between the caller's name (UTF-8) and the request's id.
+SEPARATOR = b"\0"
 
 _HEADER = struct.Struct("!IBBHQIII")
 HEADER_SIZE = _HEADER.size
@@ -44,7 +48,8 @@ class Kind(IntEnum):
 
     #: replica → peer, first on every connection; meta is a `Hello`.
     HELLO = 1
-    #: peer → replica: score ``body``; ``aux`` is the time left in ms (0: no deadline).
+    #: peer → replica: score ``body``; ``aux`` is the time left in ms (0: no deadline); meta is the
+    #: caller's name, `SEPARATOR` and the request's id, or empty.
     REQUEST = 2
     #: replica → peer: the answer to the REQUEST of that id; ``status`` is HTTP's, ``aux`` the
     #: model's time for the whole batch in µs, ``batch`` numbers the batch within the replica.
@@ -64,8 +69,14 @@ class Kind(IntEnum):
     #: gateway → controller: body is an `evidence.summary.Flush` as msgpack, ``id`` its sequence;
     #: the controller sends the id back once it keeps what was in it.
     SUMMARY = 10
-    #: gateway → controller, at least once a second: its event loop turns.
-    HEARTBEAT = 11
+    #: peer → replica: compute the contract's stages for the request in ``body``.
+    INSPECT = 12
+    #: replica → peer, with the INSPECT's id: the stages, or an error body and its ``status``.
+    INSPECTION = 13
+    #: peer → replica: what have you seen of live values?
+    WATCH = 14
+    #: replica → peer, with the WATCH's id: the live state so far.
+    LIVE = 15
 
 
 class Format(IntEnum):

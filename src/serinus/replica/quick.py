@@ -1,24 +1,40 @@
-"""The short way through the commonest request: ``dataframe_split``, all columns, right types.
+"""The short way through the commonest requests: all columns there, of the right types.
 
 msgspec parses and checks the cells in one pass. Whatever it doesn't take is no error yet: the
 long way reads the body again and finds the words for what is wrong.
 """
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
+from itertools import chain
 from operator import itemgetter
 from typing import Any
 
 import msgspec
 
-from serinus.replica.card import Column
-from serinus.replica.cells import WIRE
+from serinus.replica.card import Column, ColumnType
+from serinus.replica.cells import WIRE, all_instants
+from serinus.replica.keys import all_differ
 
-__all__ = ["QuickDecoder"]
+__all__ = ["Found", "QuickDecoder"]
 
 _ORDERS = 64
+#: Columns that a client may send beyond the signature's and still be read the short way.
+_EXTRA = 256
 
 _Scalar = str | int | float | bool | None
 Row = tuple[Any, ...]
+_FIRST_KEY = re.compile(rb'\s*\{\s*"(\w{6,17})"')
+
+
+class Found(msgspec.Struct, gc=False):
+    """The rows of a request, by row and by column, in signature order."""
+
+    rows: list[Row]
+    columns: list[Sequence[Any]] | None
+    params: dict[str, Any] | None
+    #: Columns that the signature doesn't name.
+    strangers: tuple[str, ...] = ()
 
 
 class _Names(msgspec.Struct):
@@ -32,7 +48,7 @@ class _Look(msgspec.Struct):
 class _Order:
     """One order of columns that a client uses."""
 
-    __slots__ = ("decoder", "extra", "names", "pick")
+    __slots__ = ("decoder", "names", "pick", "strangers")
 
     def __init__(self, columns: Sequence[Column], names: Sequence[str]) -> None:
         types = {column.name: WIRE[column.type] for column in columns}
@@ -46,23 +62,27 @@ class _Order:
             ],
             forbid_unknown_fields=True,
         )
-        body = msgspec.defstruct(
-            "Body",
-            [
-                ("dataframe_split", split),
-                ("params", dict[str, _Scalar] | None, None),
-                ("client_request_id", str | None, None),
-            ],
-            # Unknown fields go the long way, which bounds how deep they may nest.
-            forbid_unknown_fields=True,
-        )
-        self.decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(body)
+        self.decoder = _body("dataframe_split", split)
         self.names = list(names)
-        self.extra = len(names) - len(columns)
+        self.strangers = tuple(name for name in names if name not in types)
         wanted = [column.name for column in columns]
         self.pick = (
             None if self.names == wanted else _picker([self.names.index(name) for name in wanted])
         )
+
+
+def _body(form: str, type_: Any) -> msgspec.json.Decoder[Any]:
+    body = msgspec.defstruct(
+        "Body",
+        [
+            (form, type_),
+            ("params", dict[str, _Scalar] | None, None),
+            ("client_request_id", str | None, None),
+        ],
+        # Unknown fields go the long way, which bounds how deep they may nest.
+        forbid_unknown_fields=True,
+    )
+    return msgspec.json.Decoder(body)
 
 
 def _picker(places: list[int]) -> Any:
@@ -80,9 +100,36 @@ class QuickDecoder:
         self._last = _Order(columns, [column.name for column in columns])
         self._orders: dict[tuple[str, ...], _Order] = {}
         self._look = msgspec.json.Decoder(_Look)
+        try:
+            self._forms = self._by_form()
+        except ValueError:  # a name that can't be a key without escapes
+            self._forms = {}
+        self._instants = [
+            at for at, column in enumerate(columns) if column.type is ColumnType.DATETIME
+        ]
 
-    def decode(self, body: bytes) -> tuple[list[Row], dict[str, Any] | None, int] | None:
-        """Rows in signature order, params and how many columns were dropped; or None."""
+    def decode(self, body: bytes) -> Found | None:
+        """What the request holds, with every cell right; None: the long way decides."""
+        first = _FIRST_KEY.match(body)
+        form = self._forms.get(first[1]) if first else None
+        try:
+            found = form(body) if form else self._split(body)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return None
+        if found is None or not found.rows:
+            return None
+        return found if self._instants_good(found) else None
+
+    def _instants_good(self, found: Found) -> bool:
+        if not self._instants:
+            return True
+        if len(found.rows) == 1:
+            return all_instants([found.rows[0][at] for at in self._instants])
+        if found.columns is None:
+            found.columns = list(zip(*found.rows, strict=True))
+        return all_instants(list(chain.from_iterable(found.columns[at] for at in self._instants)))
+
+    def _split(self, body: bytes) -> Found | None:
         found = self._try(self._last, body)
         if found is None:
             order = self._order(body)
@@ -93,27 +140,28 @@ class QuickDecoder:
                 self._last = order
         return found
 
-    def _try(
-        self, order: _Order, body: bytes
-    ) -> tuple[list[Row], dict[str, Any] | None, int] | None:
+    def _try(self, order: _Order, body: bytes) -> Found | None:
         try:
             request = order.decoder.decode(body)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        except msgspec.DecodeError:
             return None
         split = request.dataframe_split
-        rows = split.data
-        if split.columns != order.names or not rows:
+        rows, inside = split.data, 2
+        if split.columns != order.names:
             return None
-        if split.index is not None and len(split.index) != len(rows):
+        if split.index is not None:
+            inside = 3
+            if len(split.index) != len(rows):
+                return None
+        if not _no_key_twice(body, request, inside):
             return None
         if order.pick is not None:
             rows = [order.pick(row) for row in rows]
-        return rows, request.params, order.extra
+        return Found(rows, None, request.params, order.strangers)
 
     def _order(self, body: bytes) -> _Order | None:
-        try:
-            names = tuple(self._look.decode(body).dataframe_split.columns)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        names = tuple(self._look.decode(body).dataframe_split.columns)
+        if len(names) > len(self._columns) + _EXTRA:
             return None
         order = self._orders.get(names)
         if order is None:
@@ -125,3 +173,66 @@ class QuickDecoder:
         elif order.names == self._last.names:
             return self._last
         return order
+
+    def _by_form(self) -> dict[bytes, Callable[[bytes], Found | None]]:
+        # Any text may name a column, only identifiers a field.
+        names = {f"f{at}": column.name for at, column in enumerate(self._columns)}
+        record = msgspec.defstruct(
+            "Record",
+            [(f"f{at}", WIRE[column.type]) for at, column in enumerate(self._columns)],
+            rename=names,
+            forbid_unknown_fields=True,
+        )
+        table = msgspec.defstruct(
+            "Columns",
+            [
+                (f"f{at}", list.__class_getitem__(WIRE[column.type]))
+                for at, column in enumerate(self._columns)
+            ],
+            rename=names,
+            forbid_unknown_fields=True,
+        )
+        return {
+            b"dataframe_records": self._records("dataframe_records", record),
+            b"instances": self._records("instances", record),
+            b"inputs": self._inputs(_body("inputs", table)),
+        }
+
+    def _records(self, form: str, record: Any) -> Callable[[bytes], Found | None]:
+        decoder = _body(form, list.__class_getitem__(record))
+        width = len(self._columns)
+        astuple = msgspec.structs.astuple
+
+        def read(body: bytes) -> Found | None:
+            request = decoder.decode(body)
+            records = getattr(request, form)
+            if not _no_key_twice(body, request, width * len(records)):
+                return None
+            return Found([astuple(each) for each in records], None, request.params)
+
+        return read
+
+    def _inputs(self, decoder: msgspec.json.Decoder[Any]) -> Callable[[bytes], Found | None]:
+        width = len(self._columns)
+
+        def read(body: bytes) -> Found | None:
+            request = decoder.decode(body)
+            columns = msgspec.structs.astuple(request.inputs)
+            rows = len(columns[0])
+            if any(len(column) != rows for column in columns):
+                return None
+            if not _no_key_twice(body, request, width):
+                return None
+            return Found(list(zip(*columns, strict=True)), list(columns), request.params)
+
+        return read
+
+
+def _no_key_twice(body: bytes, request: Any, inside: int) -> bool:
+    """``inside``: how many keys the form itself has."""
+    keys = 1 + inside
+    if request.params is not None:
+        keys += 1 + len(request.params)
+    if request.client_request_id is not None:
+        keys += 1
+    return all_differ(body, keys)

@@ -7,7 +7,7 @@ ending the process may get past this.
 import logging
 import time
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -17,7 +17,7 @@ from serinus.replica.model import Model
 from serinus.replica.protocol import Format, Frame, Kind
 from serinus.replica.unit import Unit
 
-__all__ = ["Request", "Scorer"]
+__all__ = ["Observer", "Request", "Scorer"]
 
 _log = logging.getLogger(__name__)
 _U32 = 0xFFFFFFFF
@@ -28,6 +28,24 @@ class Request(msgspec.Struct, gc=False):
 
     frame: Frame
     received: float
+
+
+class Observer(Protocol):
+    """What is told of each request after it was worked on; it must return at once."""
+
+    def answered(
+        self,
+        requests: Sequence[Frame],
+        units: Sequence[Unit],
+        answers: Sequence[Frame],
+        output: Any,
+    ) -> None:
+        """The model answered these together."""
+        ...
+
+    def refused(self, request: Frame, error: SerinusError) -> None:
+        """The request could not be read."""
+        ...
 
 
 class _Wrong(Exception):
@@ -43,12 +61,14 @@ class Scorer:
         *,
         batched: bool,
         by_row: bool = True,
+        observer: Observer | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         """``by_row``: the model answers one prediction per row, so another count is a fault."""
         self._model = model
         self._batched = batched
         self._by_row = by_row
+        self._observer = observer
         self._clock = clock
         self._batch = 0
 
@@ -66,6 +86,8 @@ class Scorer:
                 unit = self._model.intake.parse(frame.body, frame.format)
             except SerinusError as error:
                 answers[at] = self._failure(frame.id, error)
+                if self._observer is not None:
+                    self._observer.refused(frame, error)
             except Exception as error:  # noqa: BLE001 - a fault in reading must not end the process
                 _log.exception("action=read_failed")
                 answers[at] = self._failure(frame.id, InternalError(_words(error)))
@@ -74,38 +96,43 @@ class Scorer:
                 key = unit.key if self._batched and unit.key is not None else (None, at)
                 groups.setdefault(key, []).append((at, unit))
         for group in groups.values():
-            ids = [requests[at].frame.id for at, _ in group]
-            found = self._group(ids, [unit for _, unit in group])
+            frames = [requests[at].frame for at, _ in group]
+            found = self._group(frames, [unit for _, unit in group])
             for (at, _), frame in zip(group, found, strict=True):
                 answers[at] = frame
         return [answer for answer in answers if answer is not None]
 
-    def _group(self, ids: Sequence[int], units: list[Unit]) -> list[Frame]:
+    def _group(self, frames: Sequence[Frame], units: list[Unit]) -> list[Frame]:
         if len(units) > 1:
             try:
-                return self._together(ids, units)
+                return self._together(frames, units)
             except BaseException as error:  # noqa: BLE001 - SystemExit too: it is the model's
                 # One of them spoilt it, or the batch itself did: each is asked again alone.
                 _log.info("action=batch_split requests=%d error=%r", len(units), error)
-        return [self._alone(id_, unit) for id_, unit in zip(ids, units, strict=True)]
+        return [self._alone(frame, unit) for frame, unit in zip(frames, units, strict=True)]
 
-    def _together(self, ids: Sequence[int], units: list[Unit]) -> list[Frame]:
+    def _together(self, frames: Sequence[Frame], units: list[Unit]) -> list[Frame]:
         output, took = self._predict(units)
         counts = [unit.rows or 0 for unit in units]
         self._check_rows(output, sum(counts), strictly=True)
         batch = self._batch
-        return [
-            Frame(Kind.RESPONSE, id_, each, b"", Format.JSON, 200, took, batch)
-            for id_, each in zip(ids, cut(output, counts), strict=True)
+        answers = [
+            Frame(Kind.RESPONSE, frame.id, each, b"", Format.JSON, 200, took, batch)
+            for frame, each in zip(frames, cut(output, counts), strict=True)
         ]
+        if self._observer is not None:
+            self._observer.answered(frames, units, answers, output)
+        return answers
 
-    def _alone(self, id_: int, unit: Unit) -> Frame:
-        took = 0
+    def _alone(self, frame: Frame, unit: Unit) -> Frame:
+        id_, took = frame.id, 0
         began = self._clock()
         try:
             output, took = self._predict([unit])
             self._check_rows(output, unit.rows, strictly=False)
-            return Frame(Kind.RESPONSE, id_, body(output), b"", Format.JSON, 200, took, self._batch)
+            answer = Frame(
+                Kind.RESPONSE, id_, body(output), b"", Format.JSON, 200, took, self._batch
+            )
         except SerinusError as error:
             return self._failure(id_, error, took)
         except _Wrong as error:
@@ -127,6 +154,9 @@ class Scorer:
                 InternalError(f"The model tried to end its process ({_words(error)})."),
                 self._micros(began),
             )
+        if self._observer is not None:
+            self._observer.answered([frame], [unit], [answer], output)
+        return answer
 
     def _predict(self, units: list[Unit]) -> tuple[Any, int]:
         data = self._model.intake.join(units)

@@ -3,53 +3,163 @@
 The first module of a replica that imports NumPy; `main` sets the thread limits before.
 """
 
+import logging
 import os
+import secrets
 import socket
+import time
+from collections.abc import Hashable, Sequence
 from pathlib import Path
 from random import Random
 
+from serinus.entities import Reading
+from serinus.errors import SerinusError
+from serinus.parity.contract import Contract, contract_id
+from serinus.parity.derived import derive
+from serinus.parity.folder import (
+    DIRECTORY,
+    GoldenRow,
+    has_contract,
+    read_bundle,
+    read_golden,
+)
+from serinus.parity.shape import Shape, shape_of
+from serinus.parity.wire import Running
 from serinus.replica.batching import Proof, prove
-from serinus.replica.intake import ColumnIntake
+from serinus.replica.inspector import Inspector
 from serinus.replica.launch import Launch, Phase, Status
-from serinus.replica.loop import Loop
+from serinus.replica.loop import Aside, Loop
 from serinus.replica.model import Model, load
-from serinus.replica.protocol import PROTOCOL_VERSION, Hello
-from serinus.replica.scorer import Scorer
+from serinus.replica.protocol import PROTOCOL_VERSION, Hello, Kind
+from serinus.replica.question import format_of
+from serinus.replica.scorer import Observer, Scorer
+from serinus.replica.unit import Unit
+from serinus.replica.watcher import Watcher
 
-__all__ = ["prepare", "prove_batching"]
+__all__ = [
+    "golden_units",
+    "inspector_of",
+    "prepare",
+    "promised",
+    "prove_batching",
+    "scorer_of",
+    "watcher_of",
+]
+
+_log = logging.getLogger(__name__)
 
 
 def prepare(launch: Launch, random: Random) -> tuple[Status, Loop]:
     """Load and prove the model and listen; raises whatever the model's own code raises."""
-    model = load(Path(launch.model_path))
-    proof = prove_batching(model, launch, random)
+    model = load(Path(launch.model_path), intake=launch.intake)
+    contract, golden = promised(Path(launch.model_path))
+    proof = prove_batching(model, launch, random, golden)
     hello = Hello(PROTOCOL_VERSION, launch.replica_id, launch.model_digest, os.getpid())
-    scorer = Scorer(model, batched=proof.batched, by_row=_by_row(model))
+    watcher = watcher_of(launch, random) if launch.live else None
+    asides: dict[Kind, Aside] = {Kind.INSPECT: inspector_of(model, contract, launch, proof).answer}
+    if watcher is not None:
+        asides[Kind.WATCH] = watcher.live
+        watcher.start()
     loop = Loop(
         _listen(Path(launch.socket_path)),
-        scorer,
+        scorer_of(model, proof, watcher),
         hello,
         max_batch=launch.max_batch,
         drain_s=launch.drain_s,
+        asides=asides,
     )
     status = Status(Phase.READY, "", proof.batched, proof.reason, os.getpid())
     return status, loop
 
 
-def prove_batching(model: Model, launch: Launch, random: Random) -> Proof:
-    """Whether the model may be given batches; settles too what its intake lets share one."""
+def scorer_of(model: Model, proof: Proof, observer: Observer | None = None) -> Scorer:
+    """What answers requests."""
+    return Scorer(model, batched=proof.batched, by_row=_by_row(model), observer=observer)
+
+
+def watcher_of(launch: Launch, random: Random) -> Watcher:
+    """What counts live values."""
+    return Watcher(
+        lambda: _shape(Path(launch.model_path)),
+        incarnation=secrets.token_hex(8),
+        random=random,
+        # Values are counted by the hour in which they came.
+        wall=time.time,  # noqa: TID251
+    )
+
+
+def _shape(path: Path) -> tuple[Shape, Contract] | None:
+    """How the model's values are counted; None when its contract can't be read."""
+    try:
+        bundle = read_bundle(path / DIRECTORY) if has_contract(path) else derive(path)
+    except SerinusError as error:
+        _log.warning("action=live_values_not_counted reason=%s", error.message)
+        return None
+    return shape_of(bundle.contract, bundle.profile), bundle.contract
+
+
+def inspector_of(
+    model: Model, contract: Contract | None, launch: Launch, proof: Proof
+) -> Inspector:
+    """What answers questions about stages."""
+    identity = Running(
+        model_digest=launch.model_digest,
+        contract_id="" if contract is None else contract_id(contract),
+        strict=launch.intake is Reading.STRICT,
+        batched=proof.batched,
+        batching=proof.reason,
+    )
+    return Inspector(model, contract, identity)
+
+
+def promised(path: Path) -> tuple[Contract | None, tuple[GoldenRow, ...]]:
+    """The contract beside the model; without a good one it is served all the same."""
+    if not has_contract(path):
+        return None, ()
+    try:
+        return read_golden(path / DIRECTORY)
+    except SerinusError as error:
+        _log.warning("action=contract_not_used reason=%s", error.message)
+        return None, ()
+
+
+def prove_batching(
+    model: Model, launch: Launch, random: Random, golden: Sequence[GoldenRow] = ()
+) -> Proof:
+    """Whether the model may be given batches.
+
+    Golden rows show more than the input example: they hold every case that training knew.
+    """
     if launch.max_batch <= 1:
         return Proof(False, "batching is switched off")
-    if model.example is None:
+    example = model.example
+    units = golden_units(model, golden)
+    if example is None and units:
+        example = units[0]
+    if example is None:
         return Proof(False, f"nothing to prove it with: {model.no_example}")
-    intake = model.intake
-    if isinstance(intake, ColumnIntake) and intake.has_strings:
-        intake.mix_nulls = True
-        proof = prove(intake, model.predict, model.example, random)
-        if proof.batched:
-            return proof
-        intake.mix_nulls = False
-    return prove(intake, model.predict, model.example, random)
+    return _prove(model, example, random, golden)
+
+
+def _prove(model: Model, example: Unit, random: Random, golden: Sequence[GoldenRow]) -> Proof:
+    proof = prove(model.intake, model.predict, example, random)
+    units = golden_units(model, golden)
+    if proof.batched and len(units) > 1:
+        return prove(model.intake, model.predict, units[0], random, rows=units, what="golden rows")
+    return proof
+
+
+def golden_units(model: Model, golden: Sequence[GoldenRow]) -> list[Unit]:
+    """The golden rows that the intake takes and that may share a batch, nulls first."""
+    groups: dict[Hashable, list[Unit]] = {}
+    for row in sorted(golden, key=lambda each: not any("null" in case for case in each.covers)):
+        try:
+            unit = model.intake.parse(row.body.encode(), format_of(row.content_type))
+        except SerinusError:
+            continue  # refused alone as among others: the verification says so
+        if unit.key is not None and unit.rows == 1:
+            groups.setdefault(unit.key, []).append(unit)
+    return max(groups.values(), key=len, default=[])
 
 
 def _by_row(model: Model) -> bool:

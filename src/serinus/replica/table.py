@@ -1,19 +1,18 @@
-"""Columns of cells as a request gave them, from any form of request; nothing is converted here."""
+"""Columns of cells as a JSON request gave them, in any of its forms; nothing is converted here."""
 
-import csv
-import importlib
-import io
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any
 
 import msgspec
 
-from serinus.errors import BadRequest, UnsupportedMediaType
-from serinus.replica.card import Column
-from serinus.replica.cells import parse_text
+from serinus.errors import BadRequest
 from serinus.replica.envelope import Envelope
 
-__all__ = ["Table", "csv_table", "json_table", "parquet_table"]
+__all__ = ["Table", "json_table", "known", "only_once"]
+
+#: How many names of columns that nobody asked for are kept, for people.
+_KEPT = 20
 
 
 class Table(msgspec.Struct, frozen=True):
@@ -21,20 +20,28 @@ class Table(msgspec.Struct, frozen=True):
 
     columns: dict[str, Sequence[Any]]
     rows: int
+    #: How many columns there were that the model doesn't know.
+    extra: int = 0
+    #: Some of their names.
+    strangers: tuple[str, ...] = ()
 
 
-def json_table(envelope: Envelope, names: Sequence[str]) -> Table:
-    """The table in a JSON request to a model with these input names; raises BadRequest."""
+def json_table(envelope: Envelope, names: Sequence[str] | None, *, nested: bool = False) -> Table:
+    """The table in a JSON request; raises BadRequest.
+
+    ``names`` are the columns that count, None for all that there are. ``nested``: cells may be
+    arrays and objects, so an object of columns can only be a single row.
+    """
     form, data = envelope.form, envelope.data
     if form == "dataframe_split":
-        return _split(data)
+        return _split(data, names)
     if isinstance(data, list) and all(isinstance(each, dict) for each in data):
-        return _records(data, form)
+        return _records(data, names, form)
     if form == "dataframe_records":
         raise BadRequest("'dataframe_records' must be an array of objects, one for each row.")
     if form == "inputs" and isinstance(data, dict):
-        return _by_column(data)
-    if len(names) == 1:
+        return _records([data], names, form) if nested else _by_column(data, names)
+    if names is not None and len(names) == 1 and not nested:
         return Table({names[0]: _only_column(data)}, len(data) if isinstance(data, list) else 1)
     raise BadRequest(
         f"'{form}' must name its columns for this model: send an array of objects"
@@ -42,112 +49,89 @@ def json_table(envelope: Envelope, names: Sequence[str]) -> Table:
     )
 
 
-def _split(data: Any) -> Table:
+def only_once(names: Sequence[str]) -> str | None:
+    """The first name that is there twice; None when all differ."""
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            return name
+        seen.add(name)
+    return None
+
+
+def known(columns: dict[str, Sequence[Any]], names: Sequence[str] | None, rows: int) -> Table:
+    """A table of those columns alone that count."""
+    if names is None:
+        return Table(columns, rows)
+    kept = {name: columns[name] for name in names if name in columns}
+    strangers = islice((name for name in columns if name not in kept), _KEPT)
+    return Table(kept, rows, len(columns) - len(kept), tuple(strangers))
+
+
+def _split(data: Any, names: Sequence[str] | None) -> Table:
     if not isinstance(data, dict):
         raise BadRequest("'dataframe_split' must be an object with 'columns' and 'data'.")
     unknown = data.keys() - {"columns", "index", "data"}
-    names, rows = data.get("columns"), data.get("data")
-    if unknown or not isinstance(rows, list) or not isinstance(names, list):
+    given, rows = data.get("columns"), data.get("data")
+    if names is None and given is None and isinstance(rows, list) and rows:
+        given = [str(at) for at in range(len(rows[0]) if isinstance(rows[0], list) else 1)]
+    if unknown or not isinstance(rows, list) or not isinstance(given, list):
         raise BadRequest(
             "'dataframe_split' must have the arrays 'columns' and 'data', and may have 'index'"
-            + (f"; it has '{min(unknown)}' too." if unknown else ".")
+            + (f"; it has '{min(unknown)[:60]}' too." if unknown else ".")
         )
-    if not all(isinstance(name, str) for name in names):
+    if not all(isinstance(name, str) for name in given):
         raise BadRequest("'columns' of 'dataframe_split' must be an array of strings.")
-    if len(set(names)) != len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise BadRequest(f"'columns' of 'dataframe_split' names '{twice}' more than once.")
+    twice = only_once(given)
+    if twice is not None:
+        raise BadRequest(f"'columns' of 'dataframe_split' names '{twice[:60]}' more than once.")
     for at, row in enumerate(rows):
         if not isinstance(row, list):
             raise BadRequest(f"Row {at} of 'dataframe_split' must be an array of cells.")
-        if len(row) != len(names):
-            raise BadRequest(f"Row {at} has {len(row)} cells for {len(names)} columns.")
+        if len(row) != len(given):
+            raise BadRequest(f"Row {at} has {len(row)} cells for {len(given)} columns.")
     index = data.get("index")
     if index is not None and (not isinstance(index, list) or len(index) != len(rows)):
         raise BadRequest(f"'index' of 'dataframe_split' must be an array of {len(rows)} labels.")
-    cells: Sequence[Sequence[Any]] = list(zip(*rows, strict=True)) if rows else [()] * len(names)
-    return Table(dict(zip(names, cells, strict=True)), len(rows))
+    cells: Sequence[Sequence[Any]] = list(zip(*rows, strict=True)) if rows else [()] * len(given)
+    return known(dict(zip(given, cells, strict=True)), names, len(rows))
 
 
-def _records(records: list[dict[str, Any]], form: str) -> Table:
+def _records(records: list[dict[str, Any]], names: Sequence[str] | None, form: str) -> Table:
     # A dict keeps the order in which columns first appear.
-    names = dict.fromkeys(name for record in records for name in record)
-    if form == "instances":
+    given: dict[str, None] = {}
+    for record in records:
+        given.update(dict.fromkeys(record))
+    if form == "instances" or names is None:
         for at, record in enumerate(records):
-            for name in names.keys() - record.keys():
-                raise BadRequest(f"Row {at} of 'instances' lacks the field '{name}'.")
-    return Table({name: [row.get(name) for row in records] for name in names}, len(records))
+            if len(record) != len(given):
+                lacking = next(name for name in given if name not in record)
+                raise BadRequest(f"Row {at} of '{form}' lacks the field '{lacking[:60]}'.")
+    kept = list(given) if names is None else [name for name in names if name in given]
+    # Each row may bring names of its own: columns are made only of those that count.
+    columns: dict[str, Sequence[Any]] = {name: [row.get(name) for row in records] for name in kept}
+    inside = set(kept)
+    strangers = islice((name for name in given if name not in inside), _KEPT)
+    return Table(columns, len(records), len(given) - len(kept), tuple(strangers))
 
 
-def _by_column(data: dict[str, Any]) -> Table:
+def _by_column(data: dict[str, Any], names: Sequence[str] | None) -> Table:
     if not any(isinstance(cells, list) for cells in data.values()):
-        return Table({name: [cell] for name, cell in data.items()}, 1)
+        return known({name: [cell] for name, cell in data.items()}, names, 1)
     rows = -1
     for name, cells in data.items():
         if not isinstance(cells, list):
-            raise BadRequest(f"'inputs' has arrays of cells, but column '{name}' is a single one.")
+            raise BadRequest(
+                f"'inputs' has arrays of cells, but column '{name[:60]}' is a single one."
+            )
         if rows not in (-1, len(cells)):
             raise BadRequest(
-                f"Column '{name}' of 'inputs' has {len(cells)} cells where others have {rows}."
+                f"Column '{name[:60]}' of 'inputs' has {len(cells)} cells where others have {rows}."
             )
         rows = len(cells)
-    return Table(data, rows)
+    return known(data, names, rows)
 
 
 def _only_column(data: Any) -> list[Any]:
     cells = data if isinstance(data, list) else [data]
     return [cell[0] if isinstance(cell, list) and len(cell) == 1 else cell for cell in cells]
-
-
-def csv_table(body: bytes, columns: Sequence[Column]) -> Table:
-    """The table in a CSV file with a header line; raises BadRequest."""
-    try:
-        lines = list(csv.reader(io.StringIO(body.decode("utf-8-sig"), newline=""), strict=True))
-    except UnicodeDecodeError:
-        raise BadRequest("The request body can't be read as CSV: it is not UTF-8.") from None
-    except csv.Error as error:
-        raise BadRequest(f"The request body can't be read as CSV: {error}.") from None
-    if not lines:
-        raise BadRequest("The request body is empty; CSV needs a header line and rows.")
-    names, rows = lines[0], [line for line in lines[1:] if line]
-    if len(set(names)) != len(names):
-        raise BadRequest("The header line of the CSV body names a column more than once.")
-    for at, row in enumerate(rows):
-        if len(row) != len(names):
-            raise BadRequest(f"Row {at} has {len(row)} cells for {len(names)} columns.")
-    types = {column.name: column.type for column in columns}
-    table: dict[str, Sequence[Any]] = {}
-    for at, name in enumerate(names):
-        texts = [row[at] for row in rows]
-        type_ = types.get(name)
-        table[name] = [parse_text(text, type_) for text in texts] if type_ else texts
-    return Table(table, len(rows))
-
-
-def parquet_table(body: bytes) -> Table:
-    """The table in a Parquet file.
-
-    Raises BadRequest when it can't be read, UnsupportedMediaType where pyarrow is missing.
-    """
-    try:
-        # Only some models' environments have it, and few requests need it.
-        pyarrow = importlib.import_module("pyarrow")
-        parquet = importlib.import_module("pyarrow.parquet")
-    except ImportError:
-        raise UnsupportedMediaType(
-            "The model's environment has no pyarrow to read Parquet with; send JSON or CSV."
-        ) from None
-    try:
-        frame = parquet.read_table(io.BytesIO(body))
-    except (pyarrow.ArrowException, OSError) as error:
-        raise BadRequest(f"The request body can't be read as Parquet: {error}.") from None
-    columns: dict[str, Sequence[Any]] = {
-        str(name): [_plain(cell) for cell in frame[name].to_pylist()] for name in frame.schema.names
-    }
-    return Table(columns, frame.num_rows)
-
-
-def _plain(cell: Any) -> Any:
-    if isinstance(cell, float) and cell != cell:  # NaN, as pandas writes a missing value
-        return None
-    return cell.isoformat() if hasattr(cell, "isoformat") else cell

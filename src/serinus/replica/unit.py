@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from serinus.replica.counts import Counts
 from serinus.replica.protocol import Format
 
 __all__ = ["Intake", "Unit"]
@@ -27,6 +28,9 @@ class Unit(msgspec.Struct, gc=False):
 
 class Intake(Protocol):
     """Turns request bodies into model input."""
+
+    #: What was let pass that is not quite right: (field, kind) → how often.
+    counts: Counts
 
     def parse(self, body: bytes, format_: Format) -> Unit:
         """Read one body; raises BadRequest or UnsupportedMediaType, which say what is wrong."""

@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from serinus.entities import Reading
+from serinus.replica.launch import Phase
 from serinus.replica.protocol import Format, Frame, Kind
 from tests.integration.replica.process import Running, content, request
 from tests.models import flights, iris, official
@@ -46,8 +48,6 @@ def test_mixed_columns_with_gaps_answered_alone_are_mlflows_bit_for_bit(
     frame = flights(24, seed=5)
     for at in range(0, 24, 3):
         part = frame.iloc[at : at + 1 + at % 3].reset_index(drop=True)
-        if part["carrier"].isna().all():  # in-process such a column is one of objects, too
-            part["carrier"] = pd.Series([None] * len(part), dtype=object)
         (answer,) = peer.ask([{form: _forms(part)[form]}])
         assert answer.status == 200, answer.body
         assert content(answer)["predictions"] == theirs.predict(part).tolist()
@@ -148,3 +148,34 @@ def test_a_peer_that_does_not_read_holds_up_nobody(serving: Serving) -> None:
     for id_ in (1, 2, 3):
         answer = lazy.next()
         assert (answer.id, len(content(answer)["predictions"])) == (id_, 2000)
+
+
+def test_a_replica_reads_strictly_unless_it_is_to_read_as_mlflow_does(
+    serving: Serving, start: Callable[..., Running]
+) -> None:
+    lenient = start("flights-1", intake=Reading.MLFLOW)
+    assert lenient.settled().phase is Phase.READY
+    strict, other = serving("flights-1").peer(), lenient.peer()
+    good = _forms(flights(1, seed=6))["dataframe_records"][0]
+    wrong = [
+        {"dataframe_records": [{**good, **change}]}
+        for change in ({"weekend": "false"}, {"hour": 7.5}, {"scheduled": "01/02/2013"})
+    ]
+    odd = [
+        json.dumps({"dataframe_records": [good]})
+        .replace('"hour": ', '"hour": 1, "hour": ')
+        .encode(),
+        b'{"dataframe_records": [{"x": NaN}]}',
+        b"[" * 200_000,
+        b'{"inputs": ' + b'{"a":' * 200 + b"1" + b"}" * 201,
+    ]
+    assert [each.status for each in other.ask(wrong)] == [200, 200, 200]
+    refused = strict.ask([*wrong, *odd])
+    assert [each.status for each in refused] == [400] * 7
+    assert content(refused[0])["details"] == [
+        {"row": 0, "field": "weekend", "expected": "boolean", "got": 'the string "false"'}
+    ]
+    good_body = {"dataframe_records": [good]}
+    assert content(strict.ask([good_body])[0]) == content(other.ask([good_body])[0])
+    large = {"dataframe_records": [{**good, "carrier": "x" * 15_000_000}]}
+    assert strict.ask([large])[0].status == 200
