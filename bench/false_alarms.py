@@ -1,11 +1,15 @@
-"""How often the tests are wrong when nothing is: nulls with ramps, drifts, spikes, sticky users."""
+"""How often the tests are wrong when nothing is: nulls with ramps, drifts, spikes, sticky users.
+
+Nulls with clusters are in `clusters`, those in which the gate decides in `whole_loop`, those behind
+queues and batches in `like_with_like`.
+"""
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import numpy as np
 
+from bench.rates import Rate
 from bench.traces import (
     RAMP,
     LiveStage,
@@ -23,29 +27,6 @@ from serinus.evidence.shift import Shifts
 from serinus.evidence.slow import SlowEvents
 from serinus.evidence.summary import ArmSummary
 from serinus.evidence.windows import Timeline
-
-
-@dataclass(frozen=True)
-class Rate:
-    """Rollouts in which something happened, of how many, and what is allowed."""
-
-    name: str
-    hits: int
-    runs: int
-    nominal: float
-
-    def interval(self) -> tuple[float, float]:
-        """Wilson's 95 % interval."""
-        z = 1.96
-        p, n = self.hits / self.runs, self.runs
-        middle = (p + z * z / (2 * n)) / (1 + z * z / n)
-        half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-        return max(middle - half, 0.0), middle + half
-
-    @property
-    def broken(self) -> bool:
-        """True when the rate is above its level beyond doubt."""
-        return self.interval()[0] > self.nominal
 
 
 def false_alarms(rng: Rng, size: Size) -> Iterator[Rate]:

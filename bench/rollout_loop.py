@@ -7,6 +7,7 @@ take up each table at once: the loop's own cost, without processes.
 import tempfile
 import time
 from collections.abc import Iterable
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any
 from serinus.controller.executor import Executor
 from serinus.controller.loop import Loop
 from serinus.controller.messages import Messenger, Outside
-from serinus.controller.rollouts import judge_nothing
+from serinus.controller.rollouts import Judgement
 from serinus.controller.snapshot import Policy
 from serinus.entities import (
     WHOLE,
@@ -35,6 +36,8 @@ __all__ = ["LoopCost", "Small", "loop_costs"]
 _START = datetime(2026, 1, 1, tzinfo=UTC)
 #: Turns after which every endpoint must serve.
 _PATIENCE = 400
+#: Turns of one size before it is the next one's turn.
+_IN_A_ROW = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +100,7 @@ class Small:
             self._executor,
             prober,
             self._messenger,
-            judge=judge_nothing,
+            judge=lambda _view, _at: Judgement(),
             policy=Policy(epoch, 128, 1, 120.0, 1024, 60.0),
             clock=lambda: self._at,
         )
@@ -147,15 +150,15 @@ class Small:
 
 
 def loop_costs(counts: Iterable[int] = (1, 10, 50, 200), turns: int = 60) -> list[LoopCost]:
-    """Each size in a store of its own; the first turns, which warm caches, do not count."""
-    costs = []
-    for count in counts:
-        with tempfile.TemporaryDirectory() as directory:
-            small = Small(Path(directory), count)
-            try:
-                small.measure(5)
-                taken = small.measure(turns)
-            finally:
-                small.close()
-        costs.append(LoopCost(count, turns, median(taken), max(taken)))
-    return costs
+    """Each size in a store of its own, all of them in turns: a machine changes its speed."""
+    with ExitStack() as stack:
+        sizes: dict[int, Small] = {}
+        for count in counts:
+            directory = stack.enter_context(tempfile.TemporaryDirectory())
+            sizes[count] = stack.enter_context(closing(Small(Path(directory), count)))
+            sizes[count].measure(5)  # the first turns, which warm caches, do not count
+        taken: dict[int, list[float]] = {count: [] for count in sizes}
+        for _ in range(0, turns, _IN_A_ROW):
+            for count, small in sizes.items():
+                taken[count] += small.measure(_IN_A_ROW)
+    return [LoopCost(n, len(found), median(found), max(found)) for n, found in taken.items()]

@@ -19,7 +19,9 @@ __all__ = ["API", "ENDPOINT", "GATEWAYS", "POLL_S", "Server", "create", "loaded"
 ENDPOINT = "bench"
 API = f"/api/serinus/v1/endpoints/{ENDPOINT}/rollouts"
 GATEWAYS = 2
-#: Asking for the state loads the server, so it is asked seldom: figures do not depend on it.
+#: Asking for the state loads the server, so it is asked seldom. What a change takes is read off
+#: the probes' answers and the rollout's own times, not off these looks; how long the bench rests
+#: between two verbs, and so how far the server has calmed down, does depend on it.
 POLL_S = 0.05
 _HERE = Path(__file__).resolve().parent
 _WITHIN_S = 60.0

@@ -26,6 +26,8 @@ class Size:
     detection: int
     latency: int
     ramps: int
+    queues: int
+    gates: int
 
 
 @dataclass(frozen=True)
@@ -113,18 +115,22 @@ def latency_arms(
 class LiveStage:
     """A stage whose counters grow, with the timeline that watches them."""
 
-    def __init__(self, timeline: Timeline, number: int, share: float) -> None:
+    def __init__(self, timeline: Timeline, number: int, share: float, control: float = 0.0) -> None:
         self.timeline = timeline
-        self.total = StageSummary("r", number, round(share * 10_000))
+        self.total = StageSummary("r", number, round(share * 10_000), round(control * 10_000))
 
-    def add(self, stable: ArmSummary, candidate: ArmSummary) -> None:
+    def add(
+        self, stable: ArmSummary, candidate: ArmSummary, control: ArmSummary | None = None
+    ) -> None:
         """Take what one tick brought."""
         self.total = StageSummary(
             "r",
             self.total.stage,
             self.total.candidate_bp,
+            self.total.control_bp,
             stable=self.total.stable.add(stable),
             candidate=self.total.candidate.add(candidate),
+            control=self.total.control.add(control or ArmSummary()),
         )
         self.timeline.observe([self.total])
 

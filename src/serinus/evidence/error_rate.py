@@ -20,6 +20,11 @@ def error_case(evidence: Evidence, limits: ErrorRate) -> Case:
     shadowed = _shadowed(shadow)
     hits = live.candidate.sum() + shadow.candidate_errors + shadow.both_errors
     trials = evidence.trials(Arm.CANDIDATE) + shadowed
+    # One cause is one event when it is held against the candidate; but SAFE speaks of what users
+    # meet, and they meet every failure.
+    failed = sum(stage.candidate.failed for stage in evidence.stages)
+    failed += shadow.candidate_errors + shadow.both_errors
+    met = min(max(failed, hits), trials)
     # A pair that failed on both sides says nothing for safety, and against regression it counts as
     # stable's: only then do the counts keep to a ratio that the rates keep to.
     against = _with_pairs(live, shadow.candidate_errors, shadow.stable_errors + shadow.both_errors)
@@ -34,7 +39,7 @@ def error_case(evidence: Evidence, limits: ErrorRate) -> Case:
         if not limits.floor:
             return within
         # Either is proof; their mean is one e-value, so two chances cost no more than one.
-        return log_mean(np.array([within, log_below(hits, trials, limits.floor / exposure)]))
+        return log_mean(np.array([within, log_below(met, trials, limits.floor / exposure)]))
 
     share = evidence.traffic_share()
     on_candidate, total = int(live.candidate.sum()), int(live.total.sum())
@@ -48,6 +53,7 @@ def error_case(evidence: Evidence, limits: ErrorRate) -> Case:
             "candidate_errors": on_candidate,
             "errors": total,
             "candidate_trials": trials,
+            "candidate_failed": failed,
             "traffic_share": share,
             "shadowed": shadowed,
             "shadow_candidate_errors": shadow.candidate_errors,

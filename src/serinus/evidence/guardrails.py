@@ -5,12 +5,13 @@ asked: the margin divided by w, so that exposure times undetected excess is the 
 (for latency: slow answers may be 1/w times as many).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from serinus.entities import WHOLE
 from serinus.evidence.eprocess import Events
 from serinus.evidence.means import Outcomes
+from serinus.evidence.outcomes import OutcomeLine
 from serinus.evidence.summary import Arm, PairSummary, StageSummary
 from serinus.evidence.windows import Timeline
 
@@ -85,11 +86,13 @@ class Evidence:
 
     stages: list[StageSummary]
     timeline: Timeline = field(default_factory=Timeline)
-    #: Only when a guardrail asks for it.
+    #: Outcomes for every quality guardrail, unit by unit; None: those of `lines`.
     outcomes: Outcomes | None = None
     #: How often one unit may have been counted: with a sticky unit, `Ledger.incarnations`; with
     #: unit ``request``, None.
     unit_copies: int | None = None
+    #: By the name of the quality guardrail that asks for them.
+    lines: Mapping[str, OutcomeLine] = field(default_factory=dict)
 
     def trials(self, arm: Arm) -> int:
         """Units, or requests where those are the unit, that could have failed on an arm."""
@@ -143,3 +146,5 @@ class Case:
     #: What the regression process takes for granted, e.g. "if it were no worse than allowed".
     allowed: str
     numbers: dict[str, float]
+    #: Why nothing can be concluded from it, as a clause; empty when it can.
+    invalid: str = ""

@@ -2,8 +2,12 @@
 
 import math
 
+import numpy as np
+
 from serinus.evidence.guardrails import Case, Evidence, Quality
-from serinus.evidence.means import confidence_sequence, log_drop, log_no_drop, now
+from serinus.evidence.means import Outcomes, confidence_sequence, log_drop, log_no_drop, now
+from serinus.evidence.outcomes import OutcomeLine
+from serinus.evidence.ratio import MISMATCH_ALPHA
 
 __all__ = ["quality_case"]
 
@@ -13,12 +17,15 @@ _SHOWN = 0.05
 
 def quality_case(evidence: Evidence, limits: Quality) -> Case:
     """Outcomes in order of exposure, weighted by the propensity that was in force."""
-    outcomes = evidence.outcomes
-    if outcomes is None or not outcomes.on_candidate.any() or outcomes.on_candidate.all():
+    line = evidence.lines.get(limits.name, OutcomeLine())
+    outcomes = evidence.outcomes if evidence.outcomes is not None else line.outcomes()
+    mine, others = outcomes.on_candidate, ~outcomes.on_candidate
+    if not mine.any() or not others.any():
         return Case(False, 0.0, lambda _: -math.inf, "", "", {"outcomes": 0})
     low, high = confidence_sequence(outcomes, _SHOWN)
-    mine = outcomes.value[outcomes.on_candidate]
-    others = outcomes.value[~outcomes.on_candidate]
+    units, mean = _units(outcomes, mine), _mean(outcomes, mine)
+    other_units, other_mean = _units(outcomes, others), _mean(outcomes, others)
+    missing, other_missing = line.missing()
 
     def log_safe(exposure: float) -> float:
         margin = limits.max_drop / exposure
@@ -29,17 +36,40 @@ def quality_case(evidence: Evidence, limits: Quality) -> Case:
         log_regressed=now(log_drop(outcomes, limits.max_drop)),
         log_safe=log_safe,
         seen=(
-            f"{len(mine):,} outcomes of the candidate have a mean of {mine.mean():.4f},"
-            f" {len(others):,} of stable {others.mean():.4f};"
-            f" the difference lies in [{low:+.4f}, {high:+.4f}]"
+            f"{units:,} outcomes of the candidate have a mean of {mean:.4f}, {other_units:,} of"
+            f" stable {other_mean:.4f}; the difference lies in [{low:+.4f}, {high:+.4f}]"
         ),
         allowed=f"with a drop of {limits.max_drop:g}" if limits.max_drop else "",
         numbers={
-            "outcomes": len(outcomes),
-            "candidate_outcomes": len(mine),
-            "candidate_mean": float(mine.mean()),
-            "stable_mean": float(others.mean()),
+            "outcomes": units + other_units,
+            "candidate_outcomes": units,
+            "candidate_mean": mean,
+            "stable_mean": other_mean,
             "difference_low": low,
             "difference_high": high,
+            "candidate_missing": missing,
+            "stable_missing": other_missing,
         },
+        invalid=_uneven(line, units, other_units),
     )
+
+
+def _uneven(line: OutcomeLine, units: int, other_units: int) -> str:
+    """Why these outcomes compare nothing; empty when labels come for both arms alike."""
+    mismatch = line.log_mismatch()
+    if mismatch < -math.log(MISMATCH_ALPHA):
+        return ""
+    missing, other_missing = line.missing()
+    return (
+        f"labels came for {units:,} of {units + missing:,} of the candidate's requests and for"
+        f" {other_units:,} of {other_units + other_missing:,} of stable's: whether one comes"
+        " depends on who answered, so the two means do not compare"
+    )
+
+
+def _units(outcomes: Outcomes, side: "np.ndarray[tuple[int], np.dtype[np.bool_]]") -> int:
+    return int(outcomes.counts[side].sum())
+
+
+def _mean(outcomes: Outcomes, side: "np.ndarray[tuple[int], np.dtype[np.bool_]]") -> float:
+    return float(np.average(outcomes.value[side], weights=outcomes.counts[side]))

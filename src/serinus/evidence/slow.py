@@ -4,6 +4,10 @@ An event is a baseline answer above the baseline's past quantile, or a candidate
 (1 + margin) times that. If the candidate is no slower than the margin allows, at most its share of
 events is its own, whatever load does to both. Counts come from `windows`, whose thresholds precede
 them.
+
+Answers are counted once per batch, and a quiet arm has smaller batches: so many of the answers
+counted may be the candidate's that its share of them is far above its share of traffic. It is held
+to whichever is larger before it is convicted, and to that of traffic before it is called safe.
 """
 
 from itertools import chain
@@ -18,6 +22,9 @@ from serinus.evidence.windows import QUANTILES, Window
 __all__ = ["SlowEvents"]
 
 Ints = NDArray[np.int64]
+
+#: Standard deviations by which a share of answers may exceed that of traffic, and mean nothing.
+_CHANCE = 3.0
 
 
 class _Tails:
@@ -45,15 +52,16 @@ class _Tails:
         result: Floats = self._above[self._rows, columns]
         return result
 
-    def total(self) -> float:
-        """How many there are in all."""
-        return float(self._above[:, 0].sum())
+    def totals(self) -> Floats:
+        """How many there are, per window."""
+        result: Floats = self._above[:, 0]
+        return result
 
 
 class SlowEvents:
     """Latency windows of a rollout, ready to be asked at any quantile and margin."""
 
-    __slots__ = ("_baseline", "_candidate", "_edges", "_floor_s", "_share")
+    __slots__ = ("_baseline", "_candidate", "_edges", "_floor_s", "_highest_share", "_share")
 
     def __init__(
         self, windows: list[Window], *, of_model: bool = False, floor_s: float = 0.0
@@ -73,18 +81,24 @@ class SlowEvents:
 
         used = [window for window in windows if usable(window)]
         candidates = [window.candidate for window in used]
+        others = [window.baseline() for window in used]
         above = [window.model_above if of_model else window.latency_above for window in used]
         self._edges = np.array([edges(window) for window in used], np.int64).reshape(
             len(used), len(QUANTILES)
         )
         self._share = np.array([window.share() for window in used])
         self._candidate = _Tails([c.model_time if of_model else c.latency for c in candidates])
+        mine = self._candidate.totals()
+        theirs = np.array(
+            [sum((c.model_time if of_model else c.latency).values()) for c in others], np.float64
+        )
+        self._highest_share = _seen_share(self._share, mine, mine + theirs)
         self._baseline = np.array(above, np.float64).reshape(len(used), len(QUANTILES))
 
     @property
     def answers(self) -> int:
         """The candidate's answers that a threshold stood ready for."""
-        return int(self._candidate.total())
+        return int(self._candidate.totals().sum())
 
     def events(self, quantile: float, margin: float, *, lenient: bool) -> Events:
         """Slow answers per window; ``lenient`` rounds the candidate's threshold up, else down."""
@@ -100,7 +114,9 @@ class SlowEvents:
     def log_slower(self, quantile: float, margin: float) -> float:
         """Log evidence that the candidate is slower at that quantile by more than ``margin``."""
         events = self.events(quantile, margin, lenient=True)
-        return float(log_regression(events)) if len(events.share) else 0.0
+        if not len(events.share):
+            return 0.0
+        return float(log_regression(Events(events.candidate, events.total, self._highest_share)))
 
     def log_not_slower(self, quantile: float, margin: float, exposure: float) -> float:
         """Log evidence that the candidate is slow less than ``1 / exposure`` times as often.
@@ -112,3 +128,14 @@ class SlowEvents:
         """
         events = self.events(quantile, margin, lenient=False)
         return float(log_decrease(events, 1.0 / exposure)) if len(events.share) else 0.0
+
+
+def _seen_share(shares: Floats, mine: Floats, everybody: Floats) -> Floats:
+    """The candidate's part of the answers counted, where that is more than chance would have it."""
+    distinct, place = np.unique(shares, return_inverse=True)
+    part = np.bincount(place, mine, len(distinct))
+    whole = np.bincount(place, everybody, len(distinct))
+    chance = _CHANCE * np.sqrt(whole * distinct * (1.0 - distinct))
+    seen = np.where(part > whole * distinct + chance, part / np.maximum(whole, 1.0), distinct)
+    result: Floats = seen[place]
+    return result

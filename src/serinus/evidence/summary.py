@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from functools import reduce
 
+from serinus.evidence.exposure import Exposure
 from serinus.evidence.histogram import Histogram, add_counts, duration_bucket
 
 __all__ = [
@@ -82,6 +83,9 @@ class ArmSummary:
     #: Failures at the model's fault that share neither a cause nor a unit with another one; those
     #: with a key are in `StageSummary.first_events` instead.
     lone_errors: int = 0
+    #: Units (requests, where those are the unit) that failed at the model's fault, of whatever
+    #: cause: what users met, and so what SAFE is held against.
+    failed: int = 0
     excluded: dict[Exclusion, int] = field(default_factory=dict)
     #: The gateway's view, of requests that were answered without error.
     latency: Histogram = field(default_factory=dict)
@@ -97,6 +101,7 @@ class ArmSummary:
             requests=self.requests + other.requests,
             errors=add_counts(self.errors, other.errors),
             lone_errors=self.lone_errors + other.lone_errors,
+            failed=self.failed + other.failed,
             excluded=add_counts(self.excluded, other.excluded),
             latency=add_counts(self.latency, other.latency),
             model_time=add_counts(self.model_time, other.model_time),
@@ -177,6 +182,8 @@ class StageSummary:
     first_events: dict[int, FirstEvent] = field(default_factory=dict)
     #: Keyed events that were not kept because there were `MOST_KEYS` already.
     keys_dropped: int = 0
+    #: Exposures that no outcome can be told of, because there were too many at a time.
+    exposures_dropped: int = 0
 
     def arm(self, arm: Arm) -> ArmSummary:
         """The counters of one arm."""
@@ -270,6 +277,7 @@ class StageSummary:
             shadow=self.shadow.add(other.shadow),
             first_events=firsts,
             keys_dropped=self.keys_dropped + other.keys_dropped,
+            exposures_dropped=self.exposures_dropped + other.exposures_dropped,
         )
 
 
@@ -285,6 +293,8 @@ class Flush:
     #: Rises with each flush of this incarnation.
     sequence: int
     stages: list[StageSummary] = field(default_factory=list)
+    #: Not cumulative: those that no controller has kept yet. Each has a key, so twice is once.
+    exposures: list[Exposure] = field(default_factory=list)
 
 
 @dataclass(slots=True)

@@ -112,6 +112,8 @@ def _conclude(
         return GuardrailVerdict(
             name, Verdict.NO_DATA, "nothing of the candidate could be compared yet", 0, case.numbers
         )
+    if case.invalid:
+        return GuardrailVerdict(name, Verdict.INVALID, case.invalid, 0, case.numbers)
     needed = -math.log(false_promote)
     log_safe = case.log_safe(next_bp / WHOLE)
     numbers = case.numbers | {

@@ -7,6 +7,7 @@ open is replaced at each tick, a closed one never changes: all that is decided c
 again from what is stored.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from serinus.entities import WHOLE
@@ -29,6 +30,8 @@ _SMALLEST = 200
 _GROWTH = 0.25
 #: Thresholds come from the newest closed windows that hold so many baseline answers together.
 _RECENT = 1000
+#: The control pool's answers after which thresholds come from it alone.
+_ENOUGH = 100
 
 
 @dataclass(slots=True)
@@ -132,8 +135,8 @@ class Timeline:
             total.stage,
             total.candidate_bp,
             total.control_bp,
-            latency_edges=self._edges(of_model=False),
-            model_edges=self._edges(of_model=True),
+            latency_edges=self._edges(total, of_model=False),
+            model_edges=self._edges(total, of_model=True),
         )
         self.windows.append(window)
         return window
@@ -145,17 +148,27 @@ class Timeline:
         )
         return size >= max(_SMALLEST, _GROWTH * before)
 
-    def _edges(self, *, of_model: bool) -> tuple[int, ...]:
+    def _edges(self, total: StageSummary, *, of_model: bool) -> tuple[int, ...]:
+        recent: Histogram = {}
+        if total.control_bp:
+            # Its own past, once there is enough: a pool with all the other traffic queues more and
+            # would set thresholds that the two small pools hardly ever reach.
+            recent = self._recent(lambda window: window.control, of_model=of_model)
+        if sum(recent.values()) < _ENOUGH:
+            recent = self._recent(Window.old_version, of_model=of_model)
+        edges = (quantile_bucket(recent, share) for share in QUANTILES)
+        return tuple(edge for edge in edges if edge is not None)
+
+    def _recent(self, side: Callable[[Window], Counts], *, of_model: bool) -> Histogram:
         recent: Histogram = {}
         seen = 0
         for window in reversed(self.windows):
             if window.closed and seen < _RECENT:
-                counts = window.old_version()
+                counts = side(window)
                 part = counts.model_time if of_model else counts.latency
                 recent = add_counts(recent, part)
                 seen += sum(part.values())
-        edges = (quantile_bucket(recent, share) for share in QUANTILES)
-        return tuple(edge for edge in edges if edge is not None)
+        return recent
 
 
 def _above(histogram: Histogram, edges: tuple[int, ...]) -> tuple[int, ...]:

@@ -19,12 +19,16 @@ def event_of(verb: str, actor: str, at: datetime, data: Mapping[str, Any]) -> Ev
         case "resume":
             return Resume(at, actor)
         case "approve":
-            return Approve(at, actor)
+            return Approve(at, actor, _waiver(data))
         case "abort":
             return Abort(at, actor, str(data.get("reason", "")))
         case "retry":
-            return Retry(at, actor, bool(data.get("fresh_evidence")))
+            return Retry(at, actor, bool(data.get("fresh_evidence")), _waiver(data))
         case "supersede":
             return Superseded(at, str(data.get("by", "")))
         case _:
             raise ValueError(f"no verb {verb}")
+
+
+def _waiver(data: Mapping[str, Any]) -> str:
+    return str(data.get("waive_verification", ""))

@@ -9,6 +9,7 @@ from functools import partial
 
 from serinus.rollout.events import (
     Activate,
+    DropUpdate,
     Effect,
     FailUpdate,
     MoveAlias,
@@ -39,12 +40,15 @@ def consequences(old: RolloutState, new: RolloutState) -> Decision:
     made: list[_Make] = []
     if new.activated and not old.activated:
         made += [Activate, *_alias(new, Side.CANDIDATE)]
+    if new.warned and not old.warned:
+        made.append(partial(Notify, moment=Moment.WARNED, text=new.verified))
     if new.phase is not old.phase:
         if new.phase in (Phase.ROLLED_BACK, Phase.FAILED):
             made += _undone(old, new)
         if new.phase is Phase.SUCCEEDED and not new.activated:
-            # A shadow was never meant to serve, so its config must not stay pending.
-            made.append(partial(FailUpdate, reason=new.reason))
+            # It was never meant to serve, so its config must not stay pending.
+            shadow = partial(FailUpdate, reason=new.reason)
+            made.append(DropUpdate if new.spec.self_test else shadow)
         if new.phase in _MOMENTS:
             made.append(partial(Notify, moment=_MOMENTS[new.phase], text=new.reason))
     effects = tuple(
@@ -55,6 +59,8 @@ def consequences(old: RolloutState, new: RolloutState) -> Decision:
 
 def _undone(old: RolloutState, new: RolloutState) -> list[_Make]:
     made: list[_Make]
+    if new.spec.self_test:
+        return [DropUpdate]  # what goes wrong with it speaks of the gate and not of stable's model
     if old.activated:
         made = [partial(Revert, reason=new.reason), *_alias(new, Side.STABLE)]
     else:

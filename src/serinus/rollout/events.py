@@ -14,6 +14,7 @@ __all__ = [
     "Abort",
     "Activate",
     "Approve",
+    "DropUpdate",
     "Effect",
     "Event",
     "Facts",
@@ -50,11 +51,14 @@ class PoolState(Enum):
 class Verification(Enum):
     """How far the parity gates before traffic have come."""
 
-    NONE = "none"  # not asked yet; a policy without verification says WAIVED
+    NONE = "none"  # not begun yet; a policy without verification says WAIVED
     RUNNING = "running"
     PASS = "pass"  # noqa: S105 - a verdict, not a password
     FAIL = "fail"
+    #: Nobody asked for it, or somebody let it through; the reason says which.
     WAIVED = "waived"
+    #: It failed, and the policy only warns.
+    WARNED = "warned"
 
 
 class Verdict(Enum):
@@ -80,6 +84,10 @@ class GuardrailVerdict:
     reason: str = ""
     #: SAFE holds up to this exposure.
     safe_for_bp: int = 0
+    #: How often there was something to judge, and the smallest p that any look came to: how near
+    #: it has been to an alarm.
+    looks: int = 0
+    smallest_p: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,10 +146,12 @@ class Resume:
 
 @dataclass(frozen=True, slots=True)
 class Approve:
-    """A person says yes to a step that waits for it."""
+    """A person says yes to a step that waits for it, or lets it by the verification."""
 
     at: datetime
     actor: str
+    #: Why it needs no verification; empty: the yes is to the step.
+    waive: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +170,8 @@ class Retry:
     at: datetime
     actor: str
     fresh_evidence: bool = False
+    #: Why it needs no verification from now on; empty: as before.
+    waive: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +225,13 @@ class FailUpdate:
 
 
 @dataclass(frozen=True, slots=True)
+class DropUpdate:
+    """The target config is given up as if it had never been: a self-test changes nothing."""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Notify:
     """Tell whom the spec names, if they asked for this moment."""
 
@@ -238,4 +257,4 @@ class RememberRefused:
     reason: str
 
 
-Effect = Activate | Revert | FailUpdate | Notify | MoveAlias | RememberRefused
+Effect = Activate | Revert | FailUpdate | DropUpdate | Notify | MoveAlias | RememberRefused

@@ -13,7 +13,7 @@ from serinus.evidence.guardrails import ErrorRate, Quality
 from serinus.rollout.amount import show_percent
 from serinus.rollout.judging import confidence_of, guardrail_of
 from serinus.rollout.plan import Question, advise
-from serinus.rollout.spec import AdvanceRule, RolloutSpec, StepKind, Strategy, program
+from serinus.rollout.spec import AdvanceRule, RolloutSpec, StepKind, Strategy, before_full
 
 __all__ = ["Detection", "Estimate", "StepEstimate", "estimate"]
 
@@ -105,7 +105,7 @@ def estimate(
 
 def _proved(spec: RolloutSpec, traffic: Traffic) -> tuple[StepEstimate, ...]:
     """The steps of a canary: each lasts until the next weight is proved, or its time is over."""
-    held = [step for step in program(spec)[:-1] if step.kind is StepKind.SET_WEIGHT]
+    held = [step for step in before_full(spec) if step.kind is StepKind.SET_WEIGHT]
     least = max(spec.step.min_duration_s, spec.step.warmup_s)
     by_proof = spec.advance.rule is AdvanceRule.WHEN_SAFE
     if spec.advance.rule is AdvanceRule.AFTER:
@@ -117,7 +117,7 @@ def _proved(spec: RolloutSpec, traffic: Traffic) -> tuple[StepEstimate, ...]:
         expected_steps(traffic, ladder, limits, confidence_of(spec), least) if ladder else ()
     )
     found = []
-    for step in program(spec)[:-1]:
+    for step in before_full(spec):
         if step.kind is StepKind.PAUSE:
             why = "time" if step.for_s else "approval, not counted"
             found.append(StepEstimate(0, step.for_s or 0.0, 0.0, why))
@@ -150,7 +150,7 @@ def _detections(
         return ()
     tolerated = max(traffic.error_rate * (1 + limits.max_increase), limits.floor)
     rates = bad_rates or [rate for rate in _BAD_RATES if rate > tolerated]
-    shares = [step.weight_bp for step in program(spec)[:-1] if step.weight_bp]
+    shares = [step.weight_bp for step in before_full(spec) if step.weight_bp]
     found = []
     for rate in rates:
         for bp in shares:
@@ -169,7 +169,10 @@ def _notes(spec: RolloutSpec, steps: Sequence[StepEstimate]) -> tuple[str, ...]:
                 f"{spec.step.timeout_s:g}s: give it more time, a wider margin or more weight."
             )
     if any(isinstance(guardrail_of(each), Quality) for each in spec.guardrails):
-        notes.append("When quality is proved depends on when its labels come; it is left out.")
+        notes.append(
+            "An outcome counts when the label_window of its request is over, so quality is proved"
+            " that much later at least; it is left out of the figures."
+        )
     if spec.control:
         notes.append("The figures compare with all of stable; a control pool learns more slowly.")
     if spec.strategy is Strategy.BLUE_GREEN:

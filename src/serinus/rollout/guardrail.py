@@ -1,6 +1,7 @@
 """Reads the guardrails of a rollout spec. Pure."""
 
 from collections.abc import Callable
+from enum import Enum
 
 from serinus.errors import InvalidParameterValue
 from serinus.rollout.amount import read_duration, read_fraction
@@ -16,6 +17,13 @@ __all__ = ["read_guardrails"]
 
 _KINDS = tuple(kind.value for kind in GuardrailKind)
 _PERCENTILES = ("p50", "p95", "p99")
+
+
+class _Absent(Enum):
+    """What a request is whose label did not come in time."""
+
+    MISSING = "missing"
+    ZERO = "zero"
 
 
 def read_guardrails(value: object, path: str) -> tuple[Guardrail, ...]:
@@ -75,7 +83,7 @@ def _predictions(value: object, path: str) -> Guardrail:
 
 def _quality(value: object, path: str) -> Guardrail:
     default = Guardrail(GuardrailKind.QUALITY)
-    fields = Fields(value, path, ("metric", "max_drop", "label_window", "on_fail"))
+    fields = Fields(value, path, ("metric", "max_drop", "label_window", "absent", "on_fail"))
     if "metric" not in fields:
         raise InvalidParameterValue(f"{fields.at('metric')} is missing; name one, e.g. accuracy.")
     return Guardrail(
@@ -84,6 +92,7 @@ def _quality(value: object, path: str) -> Guardrail:
         metric=read_text(fields.raw("metric"), fields.at("metric")),
         max_drop=fields.read("max_drop", _part, default.max_drop),
         label_window_s=fields.read("label_window", read_duration, default.label_window_s),
+        absent_is_zero=fields.read("absent", one_of(_Absent), _Absent.MISSING) is _Absent.ZERO,
     )
 
 

@@ -3,22 +3,35 @@
 The controller decides by them, `serinus.rollout.replay` checks afterwards that it did.
 """
 
+import math
 from dataclasses import dataclass, field
 
-from serinus.entities import WHOLE
 from serinus.evidence import guardrails
 from serinus.evidence.guardrails import Evidence
+from serinus.evidence.outcomes import OutcomeLine
 from serinus.evidence.summary import Ledger
 from serinus.evidence.verdict import GuardrailVerdict as Judged
 from serinus.evidence.verdict import judge
 from serinus.evidence.windows import Timeline
 from serinus.rollout.events import GuardrailVerdict, Verdict
-from serinus.rollout.moves import steps_of
-from serinus.rollout.spec import Guardrail, GuardrailKind, RolloutSpec, StepKind
-from serinus.rollout.state import Position, RolloutState
+from serinus.rollout.spec import Guardrail, GuardrailKind, RolloutSpec
 from serinus.traffic import UnitKind
 
-__all__ = ["Kept", "confidence_of", "evidence_of", "guardrail_of", "judge_kept", "next_exposure"]
+__all__ = ["Kept", "Peak", "confidence_of", "evidence_of", "guardrail_of", "judge_kept", "look_at"]
+
+
+@dataclass(slots=True)
+class Peak:
+    """How near one guardrail has come to an alarm, over all looks at it."""
+
+    looks: int = 0
+    #: The highest log evidence for a regression.
+    log_regressed: float = 0.0
+
+    @property
+    def smallest_p(self) -> float:
+        """Valid at every look: the chance that no change at all ever comes this far."""
+        return math.exp(-self.log_regressed)
 
 
 @dataclass(slots=True)
@@ -27,27 +40,36 @@ class Kept:
 
     ledger: Ledger = field(default_factory=Ledger)
     timeline: Timeline = field(default_factory=Timeline)
-
-
-def next_exposure(state: RolloutState) -> int:
-    """The weight, in basis points, that the next step would give the candidate."""
-    if state.position in (Position.BAKE, Position.SETTLE):
-        return WHOLE
-    steps = steps_of(state)
-    start = state.step + 1 if state.position is Position.STEPS else 0
-    for step in steps[start:]:
-        if step.kind is StepKind.SET_WEIGHT:
-            return step.weight_bp
-    return WHOLE
+    #: By guardrail.
+    peaks: dict[str, Peak] = field(default_factory=dict)
+    #: By quality guardrail.
+    outcomes: dict[str, OutcomeLine] = field(default_factory=dict)
+    #: Exposures for which there was no room in the store.
+    exposures_dropped: int = 0
 
 
 def judge_kept(
     kept: Kept, key: str, spec: RolloutSpec, next_bp: int
 ) -> tuple[GuardrailVerdict, ...]:
     """The verdicts that this evidence gives: the same whenever it is asked."""
+    return tuple(_said(each, kept) for each in _judged(kept, key, spec, next_bp))
+
+
+def look_at(kept: Kept, key: str, spec: RolloutSpec, next_bp: int) -> tuple[GuardrailVerdict, ...]:
+    """The same, as one more look, which ``kept`` remembers."""
+    judged = _judged(kept, key, spec, next_bp)
+    for each in judged:
+        log_regressed = each.numbers.get("log_regressed")
+        if log_regressed is not None:
+            peak = kept.peaks.setdefault(each.name, Peak())
+            peak.looks += 1
+            peak.log_regressed = max(peak.log_regressed, log_regressed)
+    return tuple(_said(each, kept) for each in judged)
+
+
+def _judged(kept: Kept, key: str, spec: RolloutSpec, next_bp: int) -> list[Judged]:
     wanted = [guardrail_of(each) for each in spec.guardrails]
-    judged = judge(evidence_of(kept, key, spec), wanted, confidence_of(spec), next_bp)
-    return tuple(_said(each) for each in judged)
+    return judge(evidence_of(kept, key, spec), wanted, confidence_of(spec), next_bp)
 
 
 def confidence_of(spec: RolloutSpec) -> guardrails.Confidence:
@@ -63,6 +85,7 @@ def evidence_of(kept: Kept, key: str, spec: RolloutSpec) -> Evidence:
         kept.ledger.stages(key),
         kept.timeline,
         unit_copies=kept.ledger.incarnations(key) if sticky else None,
+        lines=kept.outcomes,
     )
 
 
@@ -81,7 +104,13 @@ def guardrail_of(wanted: Guardrail) -> guardrails.Guardrail:
             return guardrails.Quality(wanted.max_drop, wanted.name)
 
 
-def _said(judged: Judged) -> GuardrailVerdict:
+def _said(judged: Judged, kept: Kept) -> GuardrailVerdict:
+    peak = kept.peaks.get(judged.name, Peak())
     return GuardrailVerdict(
-        judged.name, Verdict(judged.verdict.value), judged.reason, judged.safe_for_bp
+        judged.name,
+        Verdict(judged.verdict.value),
+        judged.reason,
+        judged.safe_for_bp,
+        peak.looks,
+        peak.smallest_p,
     )

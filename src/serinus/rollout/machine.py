@@ -76,6 +76,9 @@ TABLE: dict[tuple[Phase, type[Event]], frozenset[Phase]] = {
     (_P.PAUSED, Resume): frozenset(
         {_P.PENDING, _P.VERIFYING, _P.SHADOWING, _P.PROGRESSING, _P.PAUSED, _P.BAKING}
     ),
+    # Before any traffic, the yes is to a candidate that is not verified.
+    (_P.PENDING, Approve): frozenset({_P.PENDING}),
+    (_P.VERIFYING, Approve): frozenset({_P.VERIFYING}),
     (_P.PAUSED, Approve): frozenset({_P.PAUSED, _P.PROGRESSING}),
     (_P.ROLLED_BACK, Retry): frozenset({_P.PENDING}),
     **{(phase, Observed): frozenset({phase}) for phase in Phase if phase.terminal},
@@ -161,6 +164,8 @@ def why(state: RolloutState) -> str:
         )
         + "."
     )
+    if state.verified:
+        lines.append(state.verified)
     lines.append(f"It waits for {state.waiting_for}.")
     if not state.spec.guardrails:
         lines.append("It has no guardrails: it goes by time and approvals, as its spec says.")

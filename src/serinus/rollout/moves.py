@@ -17,6 +17,7 @@ __all__ = [
     "enter",
     "finish",
     "natural_phase",
+    "next_exposure",
     "pause",
     "reroute",
     "roll_back",
@@ -39,6 +40,22 @@ def steps_of(state: RolloutState) -> tuple[Step, ...]:
     return steps
 
 
+def next_exposure(state: RolloutState) -> int:
+    """The share, in basis points, that must be proved safe before the next step.
+
+    To serve everybody takes the full proof, also when a bake holds some back at first; so does to
+    pass a self-test, after whose last step nothing follows.
+    """
+    steps = steps_of(state)
+    if state.position in (Position.BAKE, Position.SETTLE):
+        return WHOLE
+    start = state.step + 1 if state.position is Position.STEPS else 0
+    rest = [step.weight_bp for step in steps[start:] if step.kind is StepKind.SET_WEIGHT]
+    if not rest or (rest[0] == steps[-1].weight_bp and not state.spec.self_test):
+        return WHOLE
+    return rest[0]
+
+
 def natural_phase(state: RolloutState) -> Phase:
     """The phase of its position when nothing pauses it."""
     match state.position:
@@ -52,6 +69,8 @@ def natural_phase(state: RolloutState) -> Phase:
         case Position.BAKE:
             return Phase.BAKING
         case Position.SETTLE:
+            if state.spec.self_test:
+                return Phase.PROGRESSING
             return Phase.BAKING if state.activated else Phase.SHADOWING
         case Position.BACK:
             return Phase.ROLLING_BACK

@@ -60,6 +60,7 @@ _KEYS = (
     "rollback",
     "notify",
     "registry_alias",
+    "self_test",
 )
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _URL = re.compile(r"https?://[^\s/]+\S*")
@@ -75,14 +76,17 @@ def parse_spec(mapping: object, *, path: str = "") -> RolloutSpec:
         raise InvalidParameterValue(
             f"{fields.at('kind')} is {fields.raw('kind')!r}; a rollout's kind is Rollout."
         )
-    if "candidate" not in fields:
+    self_test = fields.read("self_test", read_bool, False)
+    if self_test:
+        _check_self_test(fields)
+    elif "candidate" not in fields:
         raise InvalidParameterValue(
             f"{fields.at('candidate')} is missing; write a model URI such as models:/my-model/2."
         )
     strategy = fields.read("strategy", one_of(Strategy), Strategy.CANARY)
     _check_strategy_keys(fields, strategy)
     spec = RolloutSpec(
-        candidate=read_text(fields.raw("candidate"), fields.at("candidate")),
+        candidate=fields.read("candidate", read_text, ""),
         endpoint=fields.read("endpoint", read_text, ""),
         unit=fields.read("unit", _unit, Unit()),
         strategy=strategy,
@@ -99,6 +103,7 @@ def parse_spec(mapping: object, *, path: str = "") -> RolloutSpec:
         rollback=fields.read("rollback", _rollback, RollbackRule()),
         notify=fields.read("notify", _notify, ()),
         registry_alias=fields.read("registry_alias", _alias, ""),
+        self_test=self_test,
     )
     check_steps(spec, fields.at("steps"))
     return spec
@@ -109,6 +114,21 @@ def refuse_same_model(candidate_digest: str, stable_digest: str, candidate: str)
     if candidate_digest == stable_digest:
         raise InvalidParameterValue(
             f"candidate is {candidate}, the very model that serves already; name another version."
+        )
+
+
+def _check_self_test(fields: Fields) -> None:
+    """A self-test compares stable with itself and never ends at 100 %."""
+    for key in ("candidate", "bake", "registry_alias"):
+        if fields.raw(key):
+            raise InvalidParameterValue(
+                f"{fields.at(key)} does not go with self_test: stable is compared with itself, and "
+                "nothing takes its place; leave it out."
+            )
+    if fields.raw("strategy") not in (None, Strategy.CANARY.value):
+        raise InvalidParameterValue(
+            f"{fields.at('strategy')} is {fields.raw('strategy')!r}; a self-test tries the gate of "
+            "a canary, so leave it out."
         )
 
 

@@ -15,6 +15,7 @@ from serinus.rollout.spec import (
     RolloutSpec,
     StepKind,
     Strategy,
+    before_full,
     program,
 )
 
@@ -103,9 +104,9 @@ def _forecasts(
             made.append(Forecast(index, 0, spell, 0, why))
         elif step.kind is StepKind.SHADOW:
             made.append(_shadowed(index, step.shadow_bp, step.requests, step.for_s, question))
-        elif index < len(steps) - 1:
-            following = next(s.weight_bp for s in steps[index + 1 :] if s.weight_bp)
-            exposure = WHOLE if following == steps[-1].weight_bp else following
+        elif index < len(before_full(spec)):
+            after = [s.weight_bp for s in before_full(spec)[index + 1 :] if s.weight_bp]
+            exposure = after[0] if after else WHOLE
             share, rate = step.weight_bp / WHOLE, question.requests_per_s
             need = _needed(spec, question, to_verdict, exposure) / (1 - share)
             least = max(spec.step.min_duration_s, spec.advance.after_s)

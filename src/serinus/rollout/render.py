@@ -22,8 +22,9 @@ def to_mapping(spec: RolloutSpec) -> dict[str, object]:
     written: dict[str, object] = {"kind": "Rollout"}
     if spec.endpoint:
         written["endpoint"] = spec.endpoint
+    # The candidate of a self-test is what serves, and is not asked for.
+    written |= {"self_test": True} if spec.self_test else {"candidate": spec.candidate}
     written |= {
-        "candidate": spec.candidate,
         "unit": _unit(spec.unit),
         "strategy": spec.strategy.value,
         "steps": [_step(step) for step in spec.steps],
@@ -117,5 +118,6 @@ def _guardrail(each: Guardrail) -> dict[str, object]:
                 "metric": each.metric,
                 "max_drop": show_fraction(each.max_drop),
                 "label_window": show_duration(each.label_window_s),
+                "absent": "zero" if each.absent_is_zero else "missing",
             }
     return written | {"on_fail": each.on_fail.value}

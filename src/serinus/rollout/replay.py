@@ -14,8 +14,9 @@ import msgspec
 from serinus.errors import SerinusError
 from serinus.rollout.asked import event_of
 from serinus.rollout.events import Event, Facts, GuardrailVerdict, Observed
-from serinus.rollout.judging import Kept, judge_kept, next_exposure
+from serinus.rollout.judging import Kept, judge_kept
 from serinus.rollout.machine import decide
+from serinus.rollout.moves import next_exposure
 from serinus.rollout.state import Decision, RolloutState, begin
 
 __all__ = ["Entry", "Replayed", "facts_mapping", "replay"]

@@ -45,8 +45,8 @@ def pools(state: RolloutState, at: datetime) -> frozenset[str]:
     if state.phase not in (Phase.SUCCEEDED, Phase.ROLLED_BACK):
         return frozenset({"stable", "candidate"} | control)
     winner = "candidate" if state.candidate_bp else "stable"
-    if not (state.exposed or state.activated):
-        return frozenset({winner})  # the candidate never came up: nothing to keep warm
+    if not (state.exposed or state.activated) or state.spec.self_test:
+        return frozenset({winner})  # it never came up, or is stable again: nothing to keep warm
     warm_until = (state.ended_at or at) + timedelta(seconds=state.spec.rollback.keep_warm_s)
     return frozenset({"stable", "candidate"}) if at < warm_until else frozenset({winner})
 

@@ -31,6 +31,7 @@ __all__ = [
     "StepLimits",
     "Strategy",
     "Webhook",
+    "before_full",
     "default_guardrails",
     "default_steps",
     "full_bp",
@@ -137,6 +138,8 @@ class Guardrail:
     metric: str = ""
     max_drop: float = 0.01
     label_window_s: float = 86_400.0
+    #: quality: a request without a label in time counts as 0; else it does not count.
+    absent_is_zero: bool = False
 
     @property
     def name(self) -> str:
@@ -208,6 +211,8 @@ class Preview:
 class Moment(Enum):
     """What somebody may be told about."""
 
+    #: The verification failed, and the policy only warns.
+    WARNED = "warned"
     PAUSED = "paused"
     ROLLED_BACK = "rolled_back"
     SUCCEEDED = "succeeded"
@@ -273,12 +278,16 @@ class RolloutSpec:
     notify: tuple[Webhook, ...] = ()
     #: Alias of the registered model that follows the rollout, e.g. ``champion``; empty: none.
     registry_alias: str = ""
+    #: The candidate is stable once more, in a pool of its own: what the gate says then is about the
+    #: gate. It never comes to full weight.
+    self_test: bool = False
 
 
 def program(spec: RolloutSpec) -> tuple[Step, ...]:
     """All steps that will run, the last one to full weight (less the holdback) included.
 
     A shadow rollout has no such last step; `serinus.rollout.moves` adds it when a person promotes.
+    A self-test has none either: nobody is to be moved anywhere.
     """
     full = Step(StepKind.SET_WEIGHT, weight_bp=full_bp(spec))
     if spec.strategy is Strategy.SHADOW:
@@ -290,7 +299,13 @@ def program(spec: RolloutSpec) -> tuple[Step, ...]:
         if spec.cutover is Cutover.APPROVE:
             gates.append(Step(StepKind.PAUSE))
         return (*spec.steps, *gates, full)
-    return (*(step for step in spec.steps if step.weight_bp < full.weight_bp), full)
+    below = tuple(step for step in spec.steps if step.weight_bp < full.weight_bp)
+    return below if spec.self_test else (*below, full)
+
+
+def before_full(spec: RolloutSpec) -> tuple[Step, ...]:
+    """The steps of `program` during which stable still has a share."""
+    return program(spec) if spec.self_test else program(spec)[:-1]
 
 
 def full_bp(spec: RolloutSpec) -> int:

@@ -113,6 +113,12 @@ class RolloutState:
     promoted: bool = False
     #: Some stage of this attempt sent the candidate requests or copies of them.
     exposed: bool = False
+    #: Who let it by the verification, and why; empty: nobody.
+    waived: str = ""
+    #: How the verification ended, as a sentence; empty until it has.
+    verified: str = ""
+    #: The verification failed, and the policy only warns.
+    warned: bool = False
     #: The target config is the active one.
     activated: bool = False
     attempt: int = 1

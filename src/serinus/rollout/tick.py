@@ -16,6 +16,7 @@ from serinus.rollout.moves import (
     bake,
     enter,
     finish,
+    next_exposure,
     pause,
     reroute,
     roll_back,
@@ -30,6 +31,12 @@ from serinus.rollout.spec import NO_BAKE, AdvanceRule, OnSilence, Step, StepKind
 from serinus.rollout.state import Cause, Override, Phase, Position, RolloutState
 
 __all__ = ["look"]
+
+_VERIFIED = {
+    Verification.PASS: "It was verified before any traffic",
+    Verification.WAIVED: "It was not verified before any traffic",
+    Verification.WARNED: "Verification before any traffic failed, which only warns",
+}
 
 
 def look(state: RolloutState, event: Observed) -> RolloutState:
@@ -106,9 +113,13 @@ def _start(state: RolloutState, facts: Facts) -> RolloutState:
 
 
 def _verify(state: RolloutState, facts: Facts, at: datetime) -> RolloutState:
-    if facts.verification not in (Verification.PASS, Verification.WAIVED):
+    if facts.verification not in _VERIFIED:
         return wait(state, "verification before any traffic")
-    return _proceed(state, facts, at, 0)
+    told = facts.verification_reason
+    if told:
+        told = f"{_VERIFIED[facts.verification]}: {told.rstrip('.')}."
+    warned = facts.verification is Verification.WARNED
+    return _proceed(replace(state, verified=told, warned=warned), facts, at, 0)
 
 
 def _steps(state: RolloutState, facts: Facts, at: datetime) -> RolloutState:
@@ -124,7 +135,8 @@ def _steps(state: RolloutState, facts: Facts, at: datetime) -> RolloutState:
         return _overridden(state, facts, at)
     steps = steps_of(state)
     step = steps[state.step]
-    if state.step == len(steps) - 1 and step.kind is StepKind.SET_WEIGHT:
+    last = state.step == len(steps) - 1 and not state.spec.self_test
+    if last and step.kind is StepKind.SET_WEIGHT:
         done = f"{show_percent(state.candidate_bp)} of the requests are answered by the candidate."
         return bake(state, at) if state.spec.bake else finish(state, at, done)
     match step.kind:
@@ -138,6 +150,9 @@ def _steps(state: RolloutState, facts: Facts, at: datetime) -> RolloutState:
 
 def _overridden(state: RolloutState, facts: Facts, at: datetime) -> RolloutState:
     last = len(steps_of(state)) - 1
+    if state.spec.self_test and (state.override is Override.FULL or state.step == last):
+        told = f"{state.reason} The self-test is over; verdicts: {summary(state.spec, facts)}."
+        return settle(state, at, candidate_bp=0, reason=told)
     # A shadow rollout has one place to be promoted to; the others may go step by step.
     leap = state.override is Override.FULL or state.spec.strategy is Strategy.SHADOW
     return _proceed(state, facts, at, last if leap else min(state.step + 1, last), state.reason)
@@ -185,16 +200,13 @@ def _alarm(state: RolloutState, facts: Facts) -> Closed | None:
 
 def _by_evidence(state: RolloutState, facts: Facts, at: datetime) -> RolloutState:
     """The step has lasted long enough: on, if the evidence is there for what comes next."""
-    rest = steps_of(state)[state.step + 1 :]
-    next_bp = next((each.weight_bp for each in rest if each.weight_bp), 0)
-    # To serve everybody takes the full proof, also when a bake holds some back at first.
-    next_bp = WHOLE if rest and next_bp == rest[-1].weight_bp else next_bp
-    passed = _judge(state, facts, at, next_bp=next_bp)
+    passed = _judge(state, facts, at, next_bp=next_exposure(state))
     if passed is not None:
         return passed
-    if rest:
+    if state.step + 1 < len(steps_of(state)):
         return _proceed(state, facts, at, state.step + 1)
-    told = f"The shadow is over; verdicts: {summary(state.spec, facts)}."
+    what = "self-test" if state.spec.self_test else "shadow"
+    told = f"The {what} is over; verdicts: {summary(state.spec, facts)}."
     return settle(state, at, candidate_bp=0, reason=told)
 
 
@@ -272,7 +284,8 @@ def _bake(state: RolloutState, facts: Facts, at: datetime) -> RolloutState:
 def _settle(state: RolloutState, facts: Facts, at: datetime) -> RolloutState:
     if state.stage_at is None:
         return wait(state, ACKNOWLEDGEMENT)
-    if state.override is not Override.NONE and not state.activated:
+    promoted = state.override is not Override.NONE and not state.spec.self_test
+    if promoted and not state.activated:
         return _proceed(state, facts, at, len(steps_of(state)) - 1, state.reason)
     return finish(state, at, state.reason)
 

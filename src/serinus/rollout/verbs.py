@@ -94,6 +94,8 @@ def _restand(state: RolloutState, told: str) -> RolloutState:
 
 def approve(state: RolloutState, event: Approve) -> RolloutState:
     """Yes to the pause that it stands at; the evidence still has its say."""
+    if event.waive:
+        return _waive(state, event)
     if not stands_at_pause(state) or steps_of(state)[state.step].for_s is not None:
         raise refused(state, "approve")
     approved = replace(state, approved=True, waiting_since=event.at)
@@ -106,6 +108,16 @@ def approve(state: RolloutState, event: Approve) -> RolloutState:
         reason=f"{event.actor} approved it at {show_percent(state.candidate_bp)}.",
         waiting_for="the next look at gateways, pools and evidence",
     )
+
+
+def _waive(state: RolloutState, event: Approve) -> RolloutState:
+    """By the verification, whatever it says: the reason stays with the rollout."""
+    if state.position not in (Position.START, Position.VERIFY):
+        raise refused(state, "waive")
+    waived = replace(state, waived=f"{event.actor}: {event.waive.rstrip('.')}")
+    if state.held:
+        return waived
+    return replace(waived, reason=f"{event.actor} waived its verification.")
 
 
 def abort(state: RolloutState, event: Abort) -> RolloutState:
@@ -139,6 +151,9 @@ def retry(state: RolloutState, event: Retry) -> RolloutState:
         promoted=False,
         exposed=False,
         activated=False,
+        waived=f"{event.actor}: {event.waive.rstrip('.')}" if event.waive else state.waived,
+        verified="",
+        warned=False,
         attempt=attempt,
         evidence_key=f"{state.id}#{attempt}" if event.fresh_evidence else state.evidence_key,
         ended_at=None,
@@ -175,6 +190,8 @@ def refused(state: RolloutState, verb: str) -> InvalidState:
         told = (
             f"{name} is rolling back already, so it cannot {verb}; wait until it has, then retry."
         )
+    elif verb == "waive":
+        told = f"{name} has no verification before it: it waits for {state.waiting_for}."
     elif verb == "approve":
         told = f"{name} has nothing to approve: it waits for {state.waiting_for}."
     elif verb == "resume":

@@ -3,7 +3,7 @@
 from serinus.rollout.parse import parse_spec
 from serinus.rollout.spec import RolloutSpec
 
-_COMMON = {
+_COMMON: dict[str, object] = {
     "candidate": "models:/m/2",
     "step": {"min_duration": "30s", "timeout": "2m", "warmup": "10s"},
     "guardrails": [{"error_rate": {}}, {"predictions": {}}],
@@ -14,6 +14,11 @@ _TWO = [{"set_weight": "5%"}, {"pause": {}}, {"set_weight": "50%"}]
 
 def _plan(**keys: object) -> RolloutSpec:
     return parse_spec(_COMMON | keys)
+
+
+def _self_test(**keys: object) -> RolloutSpec:
+    common = {key: value for key, value in _COMMON.items() if key != "candidate"}
+    return parse_spec(common | {"self_test": True} | keys)
 
 
 PLANS: dict[str, RolloutSpec] = {
@@ -42,6 +47,7 @@ PLANS: dict[str, RolloutSpec] = {
     "blue-green-approve": _plan(
         strategy="blue-green", cutover="approve", preview={"for": "30s"}, bake={"for": "30s"}
     ),
+    "self-test": _self_test(steps=_TWO),
     "shadow": _plan(
         strategy="shadow",
         steps=[{"shadow": {"percent": 50, "until": {"requests": 10, "duration": "30s"}}}],

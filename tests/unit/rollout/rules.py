@@ -11,6 +11,7 @@ from serinus.rollout.events import (
     Abort,
     Activate,
     Approve,
+    DropUpdate,
     Effect,
     Event,
     Facts,
@@ -80,7 +81,10 @@ def check_refusal(state: RolloutState, event: Event, refusal: InvalidState) -> N
         assert state.phase is not Phase.ROLLED_BACK
     if isinstance(event, Pause):
         assert over or state.phase is Phase.ROLLING_BACK
-    if isinstance(event, Approve):
+    if isinstance(event, Approve) and event.waive:
+        early = (Position.START, Position.VERIFY)
+        assert state.position not in early, "a waiver was refused before any traffic"
+    elif isinstance(event, Approve):
         assert state.cause is not Cause.APPROVAL, "approve was refused while it waits for it"
     if isinstance(event, Resume):
         assert not state.held, "resume was refused to whoever paused"
@@ -119,7 +123,9 @@ def check_pools(new: RolloutState, at: datetime, rules: Rules) -> None:
             assert "control" in running
         if new.candidate_bp + new.control_bp < WHOLE:
             assert "stable" in running
-    if new.phase in (Phase.ROLLED_BACK, Phase.SUCCEEDED) and new.exposed:
+    if new.phase in (Phase.ROLLED_BACK, Phase.SUCCEEDED) and new.spec.self_test:
+        assert "candidate" not in rules.pools(new, at), "a self-test keeps a second pool of stable"
+    elif new.phase in (Phase.ROLLED_BACK, Phase.SUCCEEDED) and new.exposed:
         assert new.ended_at is not None
         assert {"stable", "candidate"} <= rules.pools(new, new.ended_at), "not kept warm"
 
@@ -129,7 +135,8 @@ def check_movement(old: RolloutState, new: RolloutState, event: Event) -> None:
     if new.phase in down:
         assert shares(new) == (0, 0, 0), "traffic is left on what is rolled back"
     if new.candidate_bp < old.candidate_bp:
-        assert new.phase in down, "a weight fell without a rollback"
+        over = new.spec.self_test and new.position is Position.SETTLE
+        assert over or new.phase in down, "a weight fell without a rollback"
     if old.phase.terminal and not isinstance(event, Retry):
         assert new is old, "a finished rollout moved"
     if old.phase is Phase.ROLLING_BACK:
@@ -147,13 +154,17 @@ def check_verb(old: RolloutState, new: RolloutState, event: Event) -> None:
     if isinstance(event, Pause):
         assert new.phase is Phase.PAUSED
         assert new.held
+    if isinstance(event, Approve) and event.waive:
+        assert (new.position, new.step, new.phase) == (old.position, old.step, old.phase)
+        assert new.waived == "mia: known"
     if isinstance(event, Retry):
         assert new.phase is Phase.PENDING
+        assert not new.warned, "a warning of an earlier attempt"
         assert new.evidence_key == old.evidence_key, "a retry forgot its evidence"
         assert new.attempt == old.attempt + 1
 
 
-def check_look(  # noqa: C901 - one list of rules
+def check_look(  # noqa: C901, PLR0915 - one list of rules
     old: RolloutState, new: RolloutState, event: Observed
 ) -> None:
     facts = event.facts
@@ -185,7 +196,9 @@ def check_look(  # noqa: C901 - one list of rules
         if old.position is Position.SETTLE:
             assert old.override is not Override.NONE
         else:
-            assert facts.verification in (Verification.PASS, Verification.WAIVED), "unverified"
+            let_by = (Verification.PASS, Verification.WAIVED, Verification.WARNED)
+            assert facts.verification in let_by, "unverified"
+            assert new.warned is (facts.verification is Verification.WARNED)
     if moved and old.position not in (Position.START, Position.VERIFY):
         assert acknowledged or old.stage_at, "went on before every gateway acknowledged"
         check_step_over(old, event)
@@ -194,7 +207,8 @@ def check_look(  # noqa: C901 - one list of rules
         assert facts.stable_ready, "raised while stable is not ready"
     if new.control_bp > old.control_bp:
         assert facts.control is PoolState.READY, "traffic to a control pool that is not ready"
-    if new.candidate_bp > old.candidate_bp or new.phase is Phase.SUCCEEDED:
+    passed = new.spec.self_test and new.position is Position.SETTLE is not old.position
+    if new.candidate_bp > old.candidate_bp or new.phase is Phase.SUCCEEDED or passed:
         check_rise(old, new, facts, event.at)
 
 
@@ -226,9 +240,10 @@ def check_step_over(old: RolloutState, event: Observed) -> None:
     steps = program(old.spec)
     if old.step == len(steps):
         return
+    last = old.step == len(steps) - 1 and not old.spec.self_test
     current = steps[old.step]
     since = (event.at - (old.stage_at or event.facts.acknowledged_at or event.at)).total_seconds()
-    if current.kind is StepKind.SET_WEIGHT and old.step < len(steps) - 1:
+    if current.kind is StepKind.SET_WEIGHT and not last:
         assert since >= LEAST, "a step ended before its least duration since acknowledgement"
     if current.kind is StepKind.SHADOW:
         assert event.facts.shadow_requests > 0, "a shadow ended without a request"
@@ -259,7 +274,7 @@ def check_rise(old: RolloutState, new: RolloutState, facts: Facts, at: datetime)
     assert not bad, "rose against a verdict"
     if old.candidate_bp == 0 or (spec.bake and not spec.bake.holdback_bp and old.activated):
         return  # nothing to compare with yet, or any more
-    last = new.candidate_bp >= full_bp(spec)
+    last = new.candidate_bp >= full_bp(spec) or new.position is Position.SETTLE
     exposure = WHOLE if last else new.candidate_bp
     if spec.advance.rule is AdvanceRule.WHEN_SAFE:
         proved = all_safe(facts, exposure)
@@ -271,7 +286,7 @@ def check_rise(old: RolloutState, new: RolloutState, facts: Facts, at: datetime)
     assert proved, "rose without proof"
 
 
-def check_effects(  # noqa: C901 - one arm an effect
+def check_effects(  # noqa: C901, PLR0915 - one arm an effect
     old: RolloutState, new: RolloutState, ghost: Ghost, effects: tuple[Effect, ...]
 ) -> Ghost:
     assert [each.id for each in effects] == [
@@ -290,30 +305,44 @@ def check_effects(  # noqa: C901 - one arm an effect
             case Revert():
                 assert active, "reverted what was never active"
                 active = False
+            case DropUpdate():
+                assert new.spec.self_test
+                assert new.phase.terminal
+                assert not active
             case FailUpdate():
+                assert not new.spec.self_test, "a self-test is no update that could fail"
                 assert not active, "failed the update of an active config"
                 assert new.phase.terminal
             case MoveAlias():
                 assert alias is (each.to is Side.STABLE)
                 alias = each.to is Side.CANDIDATE
             case Notify():
-                if each.moment is not Moment.PAUSED:
+                if each.moment is Moment.WARNED:
+                    assert new.warned
+                    assert not old.warned, "warned twice"
+                elif each.moment is not Moment.PAUSED:
                     assert not ended, "told twice that it is over"
                     assert new.phase.value.lower() == each.moment.value
                     ended = True
             case RememberRefused():
+                assert not new.spec.self_test, "a self-test spoke against the model that serves"
                 assert each.digest == "d2"
                 assert new.cause not in (Cause.SUPERSEDED, Cause.CANDIDATE_FAILED, Cause.FAULT)
+    if new.warned and not old.warned:
+        said = [each.moment for each in effects if isinstance(each, Notify)]
+        assert Moment.WARNED in said, "nobody was told that the verification failed"
     kinds = {type(each) for each in effects}
     if new.phase is not old.phase and new.phase.terminal:
         assert ended, "nobody was told that it is over"
         assert alias == (active and bool(new.spec.registry_alias))
         blamed = new.cause in (Cause.REGRESSED, Cause.ABORTED, Cause.VERIFICATION_FAILED)
+        blamed = blamed and not new.spec.self_test
         assert not blamed or RememberRefused in kinds, "a refused model was forgotten"
         if new.phase is Phase.SUCCEEDED:
             shadow = new.spec.strategy is Strategy.SHADOW and not new.promoted
-            assert active is not shadow, "success without the config being active"
+            unmoved = shadow or new.spec.self_test
+            assert active is not unmoved, "success without the config being active"
         else:
             assert not active, "rolled back, yet the config is still active"
-            assert kinds & {Revert, FailUpdate}
+            assert kinds & {Revert, FailUpdate, DropUpdate}
     return Ghost(active, alias, ended)

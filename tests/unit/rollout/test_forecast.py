@@ -79,7 +79,7 @@ def test_pauses_shadows_and_approvals_are_in_the_plan():
         ({"strategy": "shadow"}, "no user meets"),
         ({"strategy": "blue-green"}, "somebody has to notice"),
         ({"control": True}, "control pool learns more slowly"),
-        ({"guardrails": [{"quality": {"metric": "accuracy"}}]}, "when its labels come"),
+        ({"guardrails": [{"quality": {"metric": "accuracy"}}]}, "that much later"),
     ],
 )
 def test_what_the_figures_leave_out_is_said(spec, note):

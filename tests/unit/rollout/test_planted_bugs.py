@@ -71,10 +71,10 @@ BUGS: dict[str, tuple[str, str, str, str]] = {
         "return each.safe_for_bp <= 0",
     ),
     "the last step takes less than the full proof": (
-        "canary",
-        "tick",
-        "    next_bp = WHOLE if rest and next_bp == rest[-1].weight_bp else next_bp\n",
-        "    next_bp = 5_000 if rest and next_bp == rest[-1].weight_bp else next_bp\n",
+        "canary-bake",
+        "moves",
+        "    if not rest or (rest[0] == steps[-1].weight_bp and not state.spec.self_test):\n",
+        "    if not rest:\n",
     ),
     "a candidate that is not ready gets weight": (
         "canary",
@@ -122,8 +122,20 @@ BUGS: dict[str, tuple[str, str, str, str]] = {
     "unverified goes on": (
         "blue-green",
         "tick",
-        "(Verification.PASS, Verification.WAIVED)",
-        "(Verification.PASS, Verification.WAIVED, Verification.RUNNING)",
+        "not in _VERIFIED:",
+        "not in (*_VERIFIED, Verification.RUNNING):",
+    ),
+    "a waiver sends it on at once": (
+        "blue-green",
+        "verbs",
+        'return replace(waived, reason=f"{event.actor} waived its verification.")',
+        "return replace(waived, reason='waived', candidate_bp=10_000, stage=state.stage + 1)",
+    ),
+    "nobody hears of the warning": (
+        "blue-green",
+        "consequences",
+        "if new.warned and not old.warned:",
+        "if False:",
     ),
     "promote raises the weight itself": (
         "canary",

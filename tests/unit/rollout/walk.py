@@ -141,8 +141,10 @@ def verbs() -> tuple[Event, ...]:
         Pause(NOW, "mia"),
         Resume(NOW, "mia"),
         Approve(NOW, "mia"),
+        Approve(NOW, "mia", waive="known"),
         Abort(NOW, "mia", "enough"),
         Retry(NOW, "mia"),
+        Retry(NOW, "mia", waive="known"),
         Superseded(NOW, "models:/m/3"),
         Fault(NOW, "disk full"),
     )
@@ -189,6 +191,9 @@ def canon(state: RolloutState, at: datetime) -> RolloutState:
         ended_at=None if state.ended_at is None else NOW,
         effects=0,
         attempt=1,
+        # What facts are made of, and what people read: the machine does not look at it.
+        waived="",
+        verified="",
         reason="As before.",
         waiting_for="as before",
     )
@@ -211,6 +216,7 @@ def key(state: RolloutState, ghost: Ghost) -> tuple:
         state.promoted,
         state.exposed,
         state.activated,
+        state.warned,
         ghost,
     )
 

@@ -1,0 +1,127 @@
+"""The diagnosis matrix: what `diagnose` says of known faults, genuine shifts and healthy traffic.
+
+``python -m bench.diagnosis`` prints it; everything runs in this process, through the real intake,
+counts and golden replay.
+"""
+
+import argparse
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from bench.diagnosis_cases import Case, cases, controls, shifts
+from bench.diagnosis_data import Study, diamonds, flights
+from bench.diagnosis_world import CALLERS, World, varied, world
+from serinus.parity.diagnosis.diagnose import diagnose
+from serinus.parity.diagnosis.finding import Diagnosis
+
+__all__ = ["Judged", "judge", "main", "matrix", "right"]
+
+STUDIES = {"nycflights13": flights, "diamonds": diamonds}
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One case and what was said of it."""
+
+    case: Case
+    said: Diagnosis
+
+    @property
+    def right(self) -> bool:
+        """Whether the class is the right one."""
+        return self.said.verdict.value == self.case.right
+
+
+def judge(where: World, some: Iterable[Case], *, show: bool = False) -> list[Judged]:
+    """Run the cases."""
+    found = []
+    for case in some:
+        each = Judged(case, diagnose(where.snapshot(case.traffic)))
+        found.append(each)
+        if show and not each.right:
+            patterns = "; ".join(
+                f"{f.detail} {f.pattern} {','.join(f.features[:3])} ({f.confidence.value})"
+                for f in each.said.findings[:3]
+            )
+            said = f"{each.said.detail} [{patterns}] {each.said.notes[:2]}"
+            print(f"  {case.number:6} {case.name}: {case.right}, said {said}", flush=True)
+    return found
+
+
+def of_one_caller(some: Iterable[Case]) -> list[Case]:
+    """Clients' faults as one caller sends them, from noon on."""
+    return [
+        Case(
+            f"{case.number}c",
+            f"{case.name}, one caller from 12:00",
+            case.right,
+            varied(case.traffic, caller=CALLERS[1], hour=12, rows=12_000),
+        )
+        for case in some
+        if case.by_caller
+    ]
+
+
+def right(some: list[Judged]) -> str:
+    """A share in words."""
+    good = sum(each.right for each in some)
+    return f"{good}/{len(some)} ({good / max(len(some), 1):.1%})"
+
+
+def matrix(some: list[Judged]) -> str:
+    """Classes that are right, by row, against what was said."""
+    counts = Counter((each.case.right, each.said.verdict.value) for each in some)
+    rows = sorted({each.case.right for each in some})
+    columns = sorted({said for _, said in counts})
+    lines = ["".join([f"{'is, said:':15}", *(f"{each[:12]:>14}" for each in columns)])]
+    for row in rows:
+        lines.append("".join([f"{row:15}", *(f"{counts[row, c] or '.':>14}" for c in columns)]))
+    return "\n".join(lines)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Print the matrix of each study and model."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--study", choices=[*STUDIES, "all"], default="all")
+    parser.add_argument("--model", choices=["linear", "tree", "all"], default="all")
+    parser.add_argument("--controls", type=int, default=100)
+    parser.add_argument("--quick", action="store_true", help="no callers, a dozen controls")
+    parser.add_argument("--only", default="", help="numbers of cases, with commas between")
+    asked = parser.parse_args(arguments)
+    for name, make in STUDIES.items():
+        if asked.study in (name, "all"):
+            study = make()
+            for kind in ("linear", "tree"):
+                if asked.model in (kind, "all"):
+                    _run(study, kind, asked)
+    return 0
+
+
+def _run(study: Study, kind: str, asked: argparse.Namespace) -> None:
+    begun = time.monotonic()
+    where = world(study, kind)
+    print(f"\n{study.name}, {kind} model", flush=True)
+    some = list(cases(study))
+    if asked.only:
+        wanted = asked.only.split(",")
+        some = [each for each in some if each.number in wanted]
+    faults = judge(where, some, show=True)
+    callers = [] if asked.quick else judge(where, of_one_caller(some), show=True)
+    if asked.only:
+        return
+    genuine = judge(where, shifts(study), show=True)
+    healthy = judge(where, controls(12 if asked.quick else asked.controls), show=True)
+    print(matrix([*faults, *callers, *genuine, *healthy]))
+    print(
+        f"fault cases right {right(faults)}; by one caller {right(callers)}; genuine shifts called "
+        f"drift {right(genuine)}; healthy controls healthy {right(healthy)}; "
+        f"{time.monotonic() - begun:.0f} s",
+        flush=True,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,390 @@
+"""An endpoint in one process for the diagnosis matrix: real intake, counts, contract and replay.
+
+What is left out is HTTP. Traffic is of one day and four callers.
+"""
+
+import json
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+import numpy as np
+import pandas as pd
+
+from bench.diagnosis_data import Study, pipeline
+from bench.diagnosis_endpoint import InProcessWire, TrainedModel, stages_of
+from serinus.errors import SerinusError
+from serinus.parity.arrays import StageValues
+from serinus.parity.capture import capture
+from serinus.parity.columns import columns_of
+from serinus.parity.diagnosis.offline import TableOffline
+from serinus.parity.diagnosis.rows import Rows, column_of
+from serinus.parity.diagnosis.values import (
+    Event,
+    Golden,
+    LibraryDifference,
+    Measured,
+    RefusedExample,
+    Replica,
+    RouteShare,
+    Scope,
+    Snapshot,
+)
+from serinus.parity.folder import Bundle
+from serinus.parity.folding import Batch, fold
+from serinus.parity.gates.golden import replay
+from serinus.parity.gates.paths import paths_gate
+from serinus.parity.metric import roc_auc
+from serinus.parity.shape import shape_of
+from serinus.parity.sketch import Sketch, SliceKey
+from serinus.replica.answered import Refused
+from serinus.replica.card import Column as CardColumn
+from serinus.replica.card import ColumnType
+from serinus.replica.intake import ColumnIntake
+from serinus.replica.protocol import Format, Frame
+from serinus.replica.protocol import Kind as FrameKind
+from serinus.testing.faults import ClientFault, EndpointFault, StoreFault
+from serinus.testing.faults.endpoint import FaultyPipeline
+from serinus.testing.faults.store import Online
+
+__all__ = ["CALLERS", "START", "Traffic", "World", "world"]
+
+START = datetime(2026, 11, 20, tzinfo=UTC)
+CALLERS = ("web", "app", "partner", "batch")
+_SERVED = "model-2"
+_RECORDED = 4000
+_CAPTURED = 12_000
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """What is wrong in one run; nothing is a healthy one."""
+
+    fault: ClientFault | EndpointFault | StoreFault | None = None
+    #: More of them at once.
+    more: tuple[ClientFault | EndpointFault | StoreFault, ...] = ()
+    #: Only this caller sends it; None: all.
+    caller: str | None = None
+    #: From this hour of the day on.
+    hour: int = 0
+    #: Rows drawn from here; None: as training was.
+    mask: Any = None
+    rows: int = 6000
+    seed: int = 0
+    environment: tuple[LibraryDifference, ...] = ()
+    artefact_equal: bool | None = True
+    wrong_replicas: int = 0
+    switched_units: int = 0
+    shares: tuple[tuple[float, int], ...] = ()
+    flipped: float = 0.0
+    labels: int | None = None
+    selected: bool = False
+    words: tuple[str, str, float] | None = None
+    leak: bool = False
+    nulls: tuple[str, float] | None = None
+    paths: bool = False
+    with_offline: bool = True
+
+
+@dataclass
+class World:
+    """One study with one kind of model behind an endpoint."""
+
+    study: Study
+    pipeline: Any
+    bundle: Bundle
+    live: np.ndarray
+    intake: ColumnIntake
+    offline: TableOffline
+    _golden: dict[str, Golden] = field(default_factory=dict)
+
+    def snapshot(self, traffic: Traffic) -> Snapshot:
+        """What would be known of the endpoint after that traffic."""
+        random = np.random.default_rng(traffic.seed)
+        pool = self.live if traffic.mask is None else np.flatnonzero(traffic.mask)
+        chosen = random.choice(pool, min(traffic.rows, len(pool)), replace=False)
+        frame = self.study.frame.iloc[chosen].reset_index(drop=True)
+        hours = np.sort(random.integers(0, 24, len(frame)))
+        seconds = hours * 3600 + random.integers(0, 3600, len(frame))
+        callers = np.array(CALLERS, dtype=object)[random.integers(0, 4, len(frame))]
+        touched = (hours >= traffic.hour) & (
+            np.ones(len(frame), dtype=bool) if traffic.caller is None else callers == traffic.caller
+        )
+        frame, statuses, ages = self._joined(frame, chosen, traffic, touched)
+        faults = [each for each in (traffic.fault, *traffic.more) if each is not None]
+        changes = {e.place: e.change for e in faults if isinstance(e, EndpointFault)}
+        endpoint = FaultyPipeline(self.pipeline, changes)
+        sent = self._bodies(frame, [e for e in faults if isinstance(e, ClientFault)], touched)
+        return self._counted(
+            traffic, sent, endpoint, (chosen, hours, seconds, callers, statuses, ages)
+        )
+
+    def _joined(
+        self, frame: pd.DataFrame, chosen: np.ndarray, traffic: Traffic, touched: np.ndarray
+    ) -> tuple[pd.DataFrame, dict[str, Any], dict[str, Any]]:
+        statuses: dict[str, Any] = {}
+        ages: dict[str, Any] = {}
+        if traffic.words is not None:
+            name, word, share = traffic.words
+            new = np.random.default_rng(traffic.seed).random(len(frame)) < share
+            frame = frame.assign(**{name: frame[name].where(~new, word)})
+        for each in (traffic.fault, *traffic.more):
+            if not isinstance(each, StoreFault):
+                continue
+            older = np.roll(frame[each.field].to_numpy(), 1)
+            if self.study.time is not None and self.study.key_frame is not None:
+                rows = self._keys(chosen)
+                older_truth = self.offline.truth(each.field, rows, 120 * 3600.0)
+                if older_truth is not None:
+                    older = older_truth.column.values
+            online = each.applied(Online(frame[each.field].to_numpy(dtype=float)), older)
+            kept = np.where(touched, online.values, frame[each.field].to_numpy(dtype=float))
+            frame = frame.assign(**{each.field: kept})
+            if online.status is not None:
+                statuses[each.field] = np.where(touched, online.status, "PRESENT")
+            if online.ages is not None:
+                ages[each.field] = np.where(touched, online.ages, 600.0)
+        return frame, statuses, ages
+
+    def _keys(self, chosen: np.ndarray) -> Rows:
+        assert self.study.key_frame is not None
+        columns = columns_of(self.study.key_frame.iloc[chosen].reset_index(drop=True))
+        return Rows(
+            ids=[str(each) for each in chosen],
+            at=np.zeros(len(chosen)),
+            callers=np.full(len(chosen), "", dtype=object),
+            columns={each.name: each for each in columns},
+        )
+
+    def _bodies(
+        self, frame: pd.DataFrame, faults: list[ClientFault], touched: np.ndarray
+    ) -> list[bytes]:
+        plain = frame.assign(
+            **{
+                name: frame[name].dt.strftime("%Y-%m-%dT%H:%M:%S")
+                for name in frame.columns
+                if frame[name].dtype.kind == "M"
+            }
+        )
+        records = plain.astype(object).where(frame.notna(), None).to_dict(orient="records")
+        bodies = []
+        for at, record in enumerate(records):
+            body = None
+            for fault in faults if touched[at] else []:
+                body = fault.body(record, at) if fault.raw else None
+                record = fault.row(record, at)
+            bodies.append(body or json.dumps({"dataframe_records": [record]}).encode())
+        return bodies
+
+    def _counted(
+        self, traffic: Traffic, bodies: list[bytes], endpoint: FaultyPipeline, facts: Any
+    ) -> Snapshot:
+        chosen, hours, seconds, callers, statuses, ages = facts
+        shape = shape_of(self.bundle.contract, self.bundle.profile)
+        live: dict[SliceKey, Sketch] = {}
+        refused, units = [], []
+        taken = np.zeros(len(bodies), dtype=bool)
+        base = int(START.timestamp()) // 3600
+        for at, body in enumerate(bodies):
+            key = SliceKey(_SERVED, str(callers[at]), base + int(hours[at]))
+            sketch = live.setdefault(key, Sketch())
+            try:
+                units.append(self.intake.parse(body, Format.JSON))
+                taken[at] = True
+            except SerinusError as error:
+                for kind, name in Refused(0.0, Frame(FrameKind.REQUEST), error).reasons():
+                    counts = sketch.refused.setdefault(kind, {})
+                    counts[name] = counts.get(name, 0) + 1
+                    got = str((error.details or [{}])[0].get("got", error.message))
+                    refused.append(RefusedExample(field=name, kind=kind, got=got))
+        kept = np.flatnonzero(taken)
+        names = [each.name for each in self.bundle.contract.fields]
+        cells = {name: [unit.data.cells[0][_place(unit, name)] for unit in units] for name in names}
+        groups: dict[SliceKey, list[int]] = {}
+        for place, at in enumerate(kept.tolist()):
+            key = SliceKey(_SERVED, str(callers[at]), base + int(hours[at]))
+            groups.setdefault(key, []).append(place)
+        scores = self._scores(endpoint, units)
+        for key, places in groups.items():
+            lookups: dict[str, dict[str, int]] = {}
+            old: dict[str, Any] = {}
+            for name, status in statuses.items():
+                words, times = np.unique(status[kept[places]].astype(str), return_counts=True)
+                lookups[name] = {w: int(c) for w, c in zip(words, times, strict=True)}
+            for name, known in ages.items():
+                old[name] = known[kept[places]]
+            batch = Batch(
+                rows=len(places),
+                columns={name: [cells[name][at] for at in places] for name in names},
+                output=scores[places],
+                requests=len(places),
+                lookups=lookups,
+                ages=old,
+            )
+            fold(live[key], shape, batch)
+        order = np.sort(
+            np.random.default_rng(1).permutation(len(kept))[: min(_RECORDED, len(kept))]
+        )
+        rows = self._rows(order, kept, cells, (chosen, seconds, callers), units, endpoint)
+        return self._assembled(traffic, live, refused, rows, endpoint, (chosen[kept], scores))
+
+    def _scores(self, endpoint: FaultyPipeline, units: list[Any]) -> np.ndarray:
+        if not units:
+            return np.empty((0, 2))
+        return np.asarray(endpoint.predict_proba(self.intake.frame(units)))
+
+    def _rows(
+        self, order: Any, kept: Any, cells: Any, facts: Any, units: list[Any], endpoint: Any
+    ) -> Rows:
+        chosen, seconds, callers = facts
+        at = kept[order]
+        columns = {}
+        for each in self.bundle.contract.fields:
+            some = [cells[each.name][i] for i in order]
+            columns[each.name] = column_of(each.name, each.type.logical, some)
+        keys = self._keys(chosen[at])
+        columns = {**keys.columns, **columns}
+        stages: dict[str, StageValues] = {}
+        if len(order):
+            stages = stages_of(endpoint, self.intake.frame([units[i] for i in order]))
+        return Rows(
+            ids=[f"r{each}" for each in at],
+            at=START.timestamp() + seconds[at],
+            callers=callers[at],
+            columns=columns,
+            stages=stages,
+        )
+
+    def _assembled(
+        self,
+        traffic: Traffic,
+        live: dict[SliceKey, Sketch],
+        refused: list[RefusedExample],
+        rows: Rows,
+        endpoint: FaultyPipeline,
+        answered: tuple[np.ndarray, np.ndarray],
+    ) -> Snapshot:
+        contract = self.bundle.contract
+        if traffic.leak:
+            metrics = [
+                msgspec.structs.replace(each, as_served=each.offline - 0.2, masked=["hour"])
+                for each in contract.metrics
+            ]
+            contract = msgspec.structs.replace(contract, metrics=metrics)
+        replicas = [
+            Replica(
+                id=f"replica-{at}",
+                served=_SERVED,
+                intended_digest="d2",
+                served_digest="d1" if at < traffic.wrong_replicas else "d2",
+            )
+            for at in range(2)
+        ]
+        begun = START + timedelta(hours=traffic.hour)
+        events = [Event(at=begun, kind="client", text="client release 4.2")] if traffic.hour else []
+        shares = [
+            RouteShare(served=f"model-{at}", wanted=wanted, requests=count)
+            for at, (wanted, count) in enumerate(traffic.shares)
+        ]
+        return Snapshot(
+            scope=Scope(
+                endpoint="demo", served=_SERVED, since=START, until=START + timedelta(days=1)
+            ),
+            contract=contract,
+            profile=self.bundle.profile,
+            replicas=replicas,
+            shares=shares or None,
+            switched_units=traffic.switched_units,
+            units=2000,
+            environment=list(traffic.environment),
+            live=live,
+            refused=refused[:40],
+            golden=self._replayed(traffic, endpoint),
+            offline=self.offline if traffic.with_offline else None,
+            rows=rows,
+            reference=TrainedModel(self.pipeline, list(self.study.frame.columns)),
+            events=events,
+            measured=self._measured(traffic, *answered),
+        )
+
+    def _replayed(self, traffic: Traffic, endpoint: FaultyPipeline) -> Golden:
+        faults = (traffic.fault, *traffic.more)
+        inside = "+".join(each.spec for each in faults if isinstance(each, EndpointFault))
+        name = f"{inside}{bool(traffic.environment)}{traffic.artefact_equal}{traffic.paths}"
+        if name not in self._golden:
+            wire = InProcessWire(self.intake, endpoint)
+            done = replay(
+                self.bundle, wire, wire.running(), environment_differs=bool(traffic.environment)
+            )
+            gates = [done.gate]
+            if traffic.paths:
+                gates.append(paths_gate(self.bundle, wire, wire.running(), done))
+            self._golden[name] = Golden(
+                gates=gates,
+                at=START + timedelta(hours=23),
+                rows=len(self.bundle.golden),
+                artefact_equal=traffic.artefact_equal,
+            )
+        return self._golden[name]
+
+    def _measured(self, traffic: Traffic, at: np.ndarray, scores: np.ndarray) -> list[Measured]:
+        labels = self.study.labels[at].copy()
+        if not len(labels) or len(set(labels.tolist())) < 2:
+            return []
+        random = np.random.default_rng(5)
+        flip = random.random(len(labels)) < traffic.flipped
+        labels[flip] = 1 - labels[flip]
+        due = len(labels)
+        some = slice(0, due if traffic.labels is None else traffic.labels)
+        return [
+            Measured(
+                metric="roc_auc",
+                value=roc_auc(labels[some], scores[some, 1]),
+                labels=len(labels[some]),
+                due=due,
+                labelled_yes=0.95 if traffic.selected else None,
+                labelled_no=0.2 if traffic.selected else None,
+            )
+        ]
+
+
+def _place(unit: Any, name: str) -> int:
+    names = [column.name for column in unit.data.layout.columns]
+    return names.index(name)
+
+
+def world(study: Study, kind: str, seed: int = 1, captured: int = _CAPTURED) -> World:
+    """Train a model on one part of the study, capture on another, leave a third for traffic."""
+    random = np.random.default_rng(seed)
+    assert study.base is not None
+    base = np.flatnonzero(study.base)
+    order = random.permutation(base)
+    size = min(captured, len(order) // 4)
+    train, judge, live = order[:size], order[size : 2 * size], order[2 * size :]
+    model = pipeline(study, kind).fit(study.frame.iloc[train], study.labels[train])
+    bundle = capture(
+        model,
+        study.frame.iloc[judge].reset_index(drop=True),
+        study.labels[judge],
+        declared=study.declared,
+        predict="predict_proba",
+        say=lambda line: None,
+    )
+    columns = [
+        CardColumn(each.name, ColumnType(each.type.physical)) for each in bundle.contract.fields
+    ]
+    assert study.offline is not None
+    offline = TableOffline(
+        f"{study.name} offline",
+        {each.name: each for each in columns_of(study.offline)},
+        study.keys,
+        study.time,
+        study.max_age_s,
+    )
+    return World(study, model, bundle, live, ColumnIntake(columns), offline)
+
+
+def varied(traffic: Traffic, **changes: Any) -> Traffic:
+    """The same with something else."""
+    return replace(traffic, **changes)
