@@ -4,10 +4,10 @@ It only speaks HTTP; it never reads the server's files, settings or database.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import httpx
 
@@ -224,6 +224,70 @@ class Client:
     def replay(self, endpoint: str, rollout_id: str = "current") -> Json:
         """Every decision of a rollout made again from its journal, and whether it stands."""
         return self._json("GET", _own(endpoint, "rollouts", rollout_id, "replay"))
+
+    def verification(self, endpoint: str) -> Json:
+        """What the gates before traffic found of each version that is served or prepared."""
+        return self._json("GET", _own(endpoint, "verification"))
+
+    def verify(self, endpoint: str) -> Json:
+        """Have what is served verified again; the answer is what is known before that."""
+        return self._json("POST", _own(endpoint, "verification"), {})
+
+    def contracts(self, endpoint: str) -> list[Json]:
+        """The contract of each version that is served or prepared."""
+        return list(self._json("GET", _own(endpoint, "contract")).get("contracts") or [])
+
+    def skew(
+        self,
+        endpoint: str,
+        *,
+        window: str = "24h",
+        version: str | None = None,
+        caller: str | None = None,
+    ) -> Json:
+        """How far live values lie from training's, and two versions' from each other."""
+        asked = {"window": window, "version": version, "caller": caller}
+        wanted = urlencode({key: value for key, value in asked.items() if value is not None})
+        return self._json("GET", f"{_own(endpoint, 'skew')}?{wanted}")
+
+    def diagnose(
+        self,
+        endpoint: str,
+        *,
+        window: str = "24h",
+        version: str | None = None,
+        caller: str | None = None,
+        offline: Mapping[str, object] | None = None,
+    ) -> Json:
+        """Classify what is wrong with live predictions; ``offline`` is a table of true values."""
+        asked = {"window": window, "version": version, "caller": caller, "offline": offline}
+        wanted = {key: value for key, value in asked.items() if value is not None}
+        return self._json("POST", _own(endpoint, "diagnosis"), wanted)
+
+    def diagnosis(self, endpoint: str) -> Json:
+        """The last diagnosis of the endpoint."""
+        return self._json("GET", _own(endpoint, "diagnosis"))
+
+    def may_retrain(self, endpoint: str) -> Json:
+        """Whether to retrain or promote by the last diagnosis: ``allowed`` and ``reason``."""
+        return self._json("GET", _own(endpoint, "diagnosis/may-retrain"))
+
+    def sampled_keys(
+        self, endpoint: str, fields: Iterable[str], version: str | None = None
+    ) -> list[Json]:
+        """The values of sampled rows in some fields."""
+        asked = {"fields": ",".join(fields), "version": version}
+        wanted = urlencode({key: value for key, value in asked.items() if value is not None})
+        return list(self._json("GET", f"{_own(endpoint, 'diagnosis/keys')}?{wanted}")["keys"])
+
+    def tell_outcomes(self, endpoint: str, outcomes: Iterable[Mapping[str, object]]) -> Json:
+        """Say how requests turned out: ``{"request_id": …, "value": 1}`` of each.
+
+        The answer counts ``accepted``, ``duplicate``, ``too_late`` and ``unknown``. Said twice it
+        counts once.
+        """
+        told = {"outcomes": [dict(each) for each in outcomes]}
+        return self._json("POST", _own(endpoint, "outcomes"), told)
 
     def policy(self, endpoint: str) -> Json:
         """How new versions of the endpoint are rolled out."""

@@ -12,6 +12,7 @@ __all__ = [
     "EndpointConfig",
     "EnvironmentRef",
     "ModelRef",
+    "Reading",
     "ServedEntity",
 ]
 
@@ -36,6 +37,15 @@ class Deployment(Enum):
     FAILED = "DEPLOYMENT_FAILED"
     RECOVERING = "DEPLOYMENT_RECOVERING"
     ABORTED = "DEPLOYMENT_ABORTED"
+
+
+class Reading(Enum):
+    """How the requests to a served entity are read."""
+
+    #: By the signature's types, and no value is turned into another one.
+    STRICT = "strict"
+    #: As MLflow's own server does it; what it changes is counted.
+    MLFLOW = "mlflow"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +94,8 @@ class ServedEntity:
     build_log: str = ""
     creator: str = ""
     created_at: datetime | None = None
+    #: How requests are read; replicas that read otherwise are others.
+    intake: Reading = Reading.STRICT
 
     @property
     def model_uri(self) -> str:
@@ -135,3 +147,7 @@ class Endpoint:
     default: bool = False
     #: Asked to go; its routes are already gone, its replicas are being retired.
     deleted: bool = False
+    #: Verifications that began before it do not count; somebody asked for new ones.
+    verify_after: datetime | None = None
+    #: Where requests say who sent them, ``kind:key`` as in a unit; empty: where all endpoints look.
+    caller: str = ""

@@ -137,6 +137,12 @@ class Settings:
         120.0, parse_duration, "time a replica may take to load its model"
     )
     drain: float = _setting(30.0, parse_duration, "time that requests in flight get at shutdown")
+    live_every: float = _setting(
+        5.0, parse_duration, "time between two looks at what replicas saw of live values"
+    )
+    live_retention: float = _setting(
+        7 * 86400.0, parse_duration, "time after which hours of live values are forgotten"
+    )
     environments: str = _setting(
         "auto", _one_of("auto", "current", "build"), "where models run: auto, current or build"
     )

@@ -94,6 +94,9 @@ class StageRoute:
     warmup_s: float = 0.0
     #: |score difference| above which two paired answers disagree.
     tolerance: float = 1e-6
+    #: Requests a second, at most, of which it is noted who answered; 0: nobody will say how they
+    #: turned out.
+    exposures_per_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +109,8 @@ class EndpointRoutes:
     default: bool = False
     #: Set while a rollout is under way; then it decides instead of the weights.
     stage: StageRoute | None = None
+    #: Where a request says who sent it; None: where all endpoints look.
+    caller: Unit | None = None
 
     def route(self, served_name: str) -> ServedRoute | None:
         """The served entity of that name, or None."""

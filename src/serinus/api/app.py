@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime
+from pathlib import Path
 
 import msgspec
 from fastapi import FastAPI, Request, Response
@@ -10,14 +11,20 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from serinus import __version__
+from serinus.api.assembly import Assembly, Evidence
+from serinus.api.bundles import Bundles
+from serinus.api.diagnosis import DiagnosisCalls, Notify
 from serinus.api.edge import Edge
 from serinus.api.errors import on_http_error, on_serinus_error, on_validation_error
 from serinus.api.events import Events
 from serinus.api.missing import missing_router
+from serinus.api.outcomes import OutcomeCalls
 from serinus.api.policy import Policies
 from serinus.api.rollouts import RolloutCalls
 from serinus.api.serving import Serving, base_url
+from serinus.api.skew import Skews
 from serinus.api.starting import Starter
+from serinus.api.verifying import VerificationCalls
 from serinus.errors import SerinusError
 from serinus.store.repository import Store
 
@@ -41,9 +48,16 @@ def create_app(
     new_id: Callable[[], str],
     workspace_id: str,
     patience_s: float = 10.0,
+    model_directory: Callable[[str], Path] | None = None,
+    refresh_live: Callable[[], None] = lambda: None,
+    evidence: Evidence = lambda endpoint_id, served: [],
+    notify: Notify | None = None,
 ) -> FastAPI:
     """The API. ``replica_logs(endpoint_id, served_name)``; ``new_id`` makes 32 hex digits.
 
+    ``model_directory``: where the pinned files of a model digest are, for their contracts.
+    ``refresh_live``: has the store hold what replicas have seen of live values until now.
+    ``evidence(endpoint_id, served_name)``: rows that replicas keep; ``notify(url, body)`` posts.
     ``patience_s``: how long the start of a rollout waits for the one before to be rolled back.
     """
     app = FastAPI(
@@ -65,7 +79,15 @@ def create_app(
     )
     app.include_router(serving.router())
     app.include_router(RolloutCalls(store, starter, wake=wake, clock=clock).router())
-    app.include_router(Policies(store, clock=clock).router())
+    app.include_router(Policies(store, clock=clock, wake=wake).router())
+    verifying = VerificationCalls(store, wake=wake, clock=clock, model_directory=model_directory)
+    app.include_router(verifying.router())
+    bundles = Bundles(model_directory)
+    skews = Skews(store, refresh=refresh_live, bundle_of=bundles.of, clock=clock)
+    app.include_router(skews.router())
+    assembly = Assembly(store, refresh=refresh_live, bundle_of=bundles.of, records=evidence)
+    app.include_router(DiagnosisCalls(store, assembly, clock=clock, notify=notify).router())
+    app.include_router(OutcomeCalls(store, clock=clock).router())
     app.include_router(Events(store).router())
     app.include_router(missing_router())
 

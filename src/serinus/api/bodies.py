@@ -9,11 +9,21 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 from serinus.errors import InvalidParameterValue
 
-__all__ = ["AbortBody", "NoBody", "PromoteBody", "RetryBody", "UndoBody", "storable"]
+__all__ = [
+    "AbortBody",
+    "ApproveBody",
+    "NoBody",
+    "PromoteBody",
+    "RetryBody",
+    "UndoBody",
+    "storable",
+    "taken_waiver",
+]
 
 _DEEPEST = 20
 #: Past this, JSON numbers are no longer the same in every store.
 _LARGEST = 2.0**53
+_LONGEST_WAIVER = 500
 
 
 def _storable_text(value: str) -> str:
@@ -23,6 +33,18 @@ def _storable_text(value: str) -> str:
 
 
 Text = Annotated[str, Field(max_length=4096), AfterValidator(_storable_text)]
+
+
+def _reason(value: str) -> str:
+    if not value.strip():
+        raise ValueError("must say why it may go by its verification")
+    return value.strip()
+
+
+#: Why a version needs no verification; the journal and the rollout keep it.
+Waiver = Annotated[
+    str, Field(max_length=_LONGEST_WAIVER), AfterValidator(_storable_text), AfterValidator(_reason)
+]
 
 
 class NoBody(BaseModel):
@@ -53,6 +75,12 @@ class PromoteBody(NoBody):
     full: bool = False
 
 
+class ApproveBody(NoBody):
+    """To the step; with a reason, to a candidate that is not verified."""
+
+    waive_verification: Waiver | None = None
+
+
 class AbortBody(NoBody):
     """Why."""
 
@@ -63,12 +91,26 @@ class RetryBody(NoBody):
     """With or without what was learnt before."""
 
     fresh_evidence: bool = False
+    waive_verification: Waiver | None = None
 
 
 class UndoBody(NoBody):
     """To which config version; null: the one before."""
 
     to: Annotated[int, Field(ge=1, lt=2**31)] | None = None
+
+
+def taken_waiver(body: dict[str, Any]) -> str:
+    """``waive_verification`` out of the body of a start; raises InvalidParameterValue."""
+    waiver = body.pop("waive_verification", None)
+    if waiver is None:
+        return ""
+    if not isinstance(waiver, str) or not waiver.strip() or len(waiver) > _LONGEST_WAIVER:
+        raise InvalidParameterValue(
+            f"waive_verification must say in at most {_LONGEST_WAIVER} characters why this version "
+            f"may go by its verification."
+        )
+    return waiver.strip()
 
 
 def storable(value: object, path: str = "", depth: int = 0) -> None:

@@ -1,5 +1,6 @@
 """An endpoint's policy: how its versions are rolled out, and what a direct update may do."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,26 +12,22 @@ from fastapi import APIRouter, Request, Response
 
 from serinus.api.actor import actor_of
 from serinus.api.bodies import storable
-from serinus.errors import InvalidParameterValue, NotImplementedHere
+from serinus.errors import InvalidParameterValue
+from serinus.rollout.checks import Checks, checks_in
 from serinus.rollout.default import over_default
-from serinus.rollout.fields import Fields, one_of
+from serinus.rollout.fields import Fields, one_of, read_text, single
 from serinus.rollout.parse import parse_spec
 from serinus.rollout.spec import RolloutSpec
 from serinus.store.journal import JournalEntry
 from serinus.store.repository import Store
+from serinus.traffic import UnitKind
 
 __all__ = ["DirectUpdates", "Policies", "Policy", "policy_of", "spec_of"]
 
 _PATH = "/api/serinus/v1/endpoints/{name}/policy"
 _ANY_MODEL = "models:/any/1"
-
-
-class Checks(Enum):
-    """What a failed verification does to a rollout."""
-
-    REQUIRED = "required"
-    WARN = "warn"
-    OFF = "off"
+_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_LONGEST_KEY = 200
 
 
 class DirectUpdates(Enum):
@@ -48,6 +45,8 @@ class Policy:
     rollout: dict[str, Any] | None = None
     verification: Checks = Checks.WARN
     direct_updates: DirectUpdates = DirectUpdates.ALLOW
+    #: ``{"header": name}`` or ``{"json_path": path}``: who sent a request; None: ``x-caller``.
+    caller: dict[str, str] | None = None
 
     @property
     def takes_updates(self) -> bool:
@@ -60,6 +59,7 @@ class Policy:
             "rollout": self.rollout,
             "verification": self.verification.value,
             "direct_updates": self.direct_updates.value,
+            "caller": self.caller,
         }
 
 
@@ -68,8 +68,9 @@ def policy_of(store: Store, endpoint_id: str) -> Policy:
     stored = store.rollouts.policy(endpoint_id) or {}
     return Policy(
         rollout=stored.get("rollout"),
-        verification=Checks(stored.get("verification", Checks.WARN.value)),
+        verification=checks_in(stored),
         direct_updates=DirectUpdates(stored.get("direct_updates", DirectUpdates.ALLOW.value)),
+        caller=stored.get("caller"),
     )
 
 
@@ -87,9 +88,16 @@ def spec_of(policy: Policy, wanted: Mapping[str, Any], endpoint: str) -> Rollout
 class Policies:
     """Handlers over one store."""
 
-    def __init__(self, store: Store, *, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        *,
+        clock: Callable[[], datetime],
+        wake: Callable[[], None] = lambda: None,
+    ) -> None:
         self._store = store
         self._clock = clock
+        self._wake = wake
 
     def router(self) -> APIRouter:
         """The routes."""
@@ -103,31 +111,45 @@ class Policies:
         return _json(policy_of(self._store, self._store.endpoint(name).id))
 
     def put(self, name: str, wanted: dict[str, Any], request: Request) -> Response:
-        """Replace the policy. It is for updates and rollouts to come."""
+        """Replace the policy. It is for updates and rollouts to come.
+
+        Only what it says of verification also counts for those that wait for theirs.
+        """
         endpoint, at = self._store.endpoint(name), self._clock()
         policy = _checked(wanted, name)
         mapping = policy.mapping()
         entry = JournalEntry(actor_of(request), "policy_set", at, endpoint.id, mapping)
         self._store.rollouts.set_policy(endpoint.id, mapping, at, entries=[entry])
+        caller = ":".join(next(iter(policy.caller.items()))) if policy.caller else ""
+        if caller != endpoint.caller:
+            self._store.set_fields(name, at=at, caller=caller)
+            self._wake()
         return _json(policy)
 
 
 def _checked(wanted: dict[str, Any], endpoint: str) -> Policy:
     storable(wanted)
-    fields = Fields(wanted, "", ("rollout", "verification", "direct_updates"))
+    fields = Fields(wanted, "", ("rollout", "verification", "direct_updates", "caller"))
     default = Policy()
-    policy = Policy(
+    return Policy(
         rollout=fields.read("rollout", _spec(endpoint), None),
         verification=fields.read("verification", one_of(Checks), default.verification),
         direct_updates=fields.read("direct_updates", one_of(DirectUpdates), default.direct_updates),
+        caller=fields.read("caller", _caller, None),
     )
-    if policy.verification is Checks.REQUIRED:
-        # Rollouts would go on unverified under a policy that says they never do.
-        raise NotImplementedHere(
-            "Serinus can't verify a model before its rollout yet, so it can't require it. Write "
-            "verification: warn or verification: off."
-        )
-    return policy
+
+
+def _caller(value: object, path: str) -> dict[str, str] | None:
+    if value is None:
+        return None
+    kinds = (UnitKind.HEADER.value, UnitKind.JSON_PATH.value)
+    kind, key = single(value, path, kinds)
+    text = read_text(key, f"{path}.{kind}")
+    good = _HEADER.fullmatch(text) if kind == kinds[0] else all(text.split("."))
+    if not good or len(text) > _LONGEST_KEY:
+        like = "x-team" if kind == kinds[0] else "context.team"
+        raise InvalidParameterValue(f"{path}.{kind} is {text[:80]!r}; write it like {like}.")
+    return {kind: text.lower() if kind == kinds[0] else text}
 
 
 def _spec(endpoint: str) -> Callable[[object, str], dict[str, Any] | None]:

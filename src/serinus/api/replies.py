@@ -79,6 +79,7 @@ def _entity(entity: ServedEntity, *, legacy: bool = False) -> dict[str, Any]:
         f"{kind}_name": entity.entity_name,
         f"{kind}_version": entity.entity_version,
         "replicas": entity.replicas,
+        "intake": entity.intake.value,
         "state": {
             "deployment": entity.deployment.value,
             "deployment_state_message": entity.deployment_message,

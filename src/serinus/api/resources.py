@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+from serinus.api.self_test import self_test_resource
 from serinus.rollout.events import Verdict
 from serinus.rollout.machine import why
 from serinus.rollout.moves import steps_of
@@ -14,7 +15,14 @@ from serinus.store.journal import JournalEntry
 from serinus.store.repository import Store
 from serinus.store.rollouts import StoredRollout
 
-__all__ = ["entry_resource", "evidence_resource", "journal_of", "rfc3339", "rollout_resource"]
+__all__ = [
+    "entry_resource",
+    "evidence_resource",
+    "journal_of",
+    "rfc3339",
+    "rollout_resource",
+    "settles_verdicts",
+]
 
 _PAGE = 1000
 
@@ -26,6 +34,8 @@ def rollout_resource(
     state = rollout.state
     spec = to_mapping(state.spec)
     steps = to_mapping(replace(state.spec, steps=steps_of(state)))["steps"]
+    guardrails = _guardrails(state, journal)
+    tested = {"self_test": self_test_resource(state, guardrails)} if state.spec.self_test else {}
     return {
         "id": state.id,
         "endpoint": state.endpoint,
@@ -43,7 +53,8 @@ def rollout_resource(
         "steps": steps,
         "position": state.position.value,
         "unit": spec["unit"],
-        "guardrails": _guardrails(state, journal),
+        "guardrails": guardrails,
+        **tested,
         "waiting_for": state.waiting_for,
         "why": why(state),
         "config_version": state.config_version,
@@ -69,6 +80,12 @@ def entry_resource(entry: JournalEntry) -> dict[str, Any]:
         "rollout": entry.rollout_id,
         "data": entry.data,
     }
+
+
+def settles_verdicts(entry: JournalEntry) -> bool:
+    """Whether nothing older can say what the verdicts are now."""
+    decided = entry.kind == "rollout_decided"
+    return decided and ("verdicts" in entry.data or entry.data.get("event") == "retry")
 
 
 def evidence_resource(rollout: StoredRollout, journal: Iterable[JournalEntry]) -> dict[str, Any]:

@@ -11,7 +11,17 @@ import msgspec
 from fastapi import APIRouter, Query, Request, Response
 
 from serinus.api.actor import actor_of
-from serinus.api.bodies import AbortBody, NoBody, PromoteBody, RetryBody, UndoBody, storable
+from serinus.api.bodies import (
+    AbortBody,
+    ApproveBody,
+    NoBody,
+    PromoteBody,
+    RetryBody,
+    UndoBody,
+    storable,
+    taken_waiver,
+)
+from serinus.api.counts import counts_resource
 from serinus.api.policy import policy_of, spec_of
 from serinus.api.replay import replay_resource
 from serinus.api.resources import (
@@ -19,12 +29,14 @@ from serinus.api.resources import (
     evidence_resource,
     journal_of,
     rollout_resource,
+    settles_verdicts,
 )
 from serinus.api.starting import Starter
-from serinus.api.target import candidate_target
+from serinus.api.target import Target, candidate_target, self_test_target
 from serinus.api.undoing import undo_spec, undo_target
 from serinus.api.verbs import check_verb
-from serinus.entities import Endpoint
+from serinus.api.verifying import rollout_verification
+from serinus.entities import Endpoint, EndpointConfig
 from serinus.errors import ResourceDoesNotExist
 from serinus.store.repository import Store
 from serinus.store.rollouts import StoredRollout
@@ -72,16 +84,17 @@ class RolloutCalls:
         A rollout that is under way makes room first.
         """
         storable(wanted)
+        waive = taken_waiver(wanted)
         endpoint = self._store.endpoint(name)
         spec = spec_of(policy_of(self._store, endpoint.id), wanted, name)
         actor, at = actor_of(request), self._clock()
-        started = self._starter.start(
-            name,
-            spec,
-            lambda config: candidate_target(config, name, spec.candidate, creator=actor, at=at),
-            actor,
-        )
-        return self._reply(started)
+
+        def target(config: EndpointConfig) -> Target:
+            if spec.self_test:
+                return self_test_target(config, name)
+            return candidate_target(config, name, spec.candidate, creator=actor, at=at)
+
+        return self._reply(self._starter.start(name, spec, target, actor, waive=waive))
 
     def list(self, name: str, limit: Annotated[int, Query(ge=1, le=100)] = 20) -> Response:
         """The endpoint's rollouts, the newest first."""
@@ -113,10 +126,10 @@ class RolloutCalls:
         return self._ask(name, rollout_id, "resume", request, {})
 
     def approve(
-        self, name: str, rollout_id: str, request: Request, asked: NoBody | None = None
+        self, name: str, rollout_id: str, request: Request, asked: ApproveBody | None = None
     ) -> Response:
-        """Yes to the pause that it stands at."""
-        return self._ask(name, rollout_id, "approve", request, {})
+        """Yes to the pause that it stands at, or to a candidate that is not verified."""
+        return self._ask(name, rollout_id, "approve", request, _waiver(asked))
 
     def abort(
         self, name: str, rollout_id: str, request: Request, asked: AbortBody | None = None
@@ -131,7 +144,7 @@ class RolloutCalls:
         """Try a rolled-back candidate again."""
         fresh = asked is not None and asked.fresh_evidence
         data = {"fresh_evidence": True} if fresh else {}
-        return self._ask(name, rollout_id, "retry", request, data)
+        return self._ask(name, rollout_id, "retry", request, {**data, **_waiver(asked)})
 
     def journal(
         self,
@@ -153,7 +166,8 @@ class RolloutCalls:
     def evidence(self, name: str, rollout_id: str) -> Response:
         """What the guardrails said last, and at the end of each stage."""
         rollout = self._rollout(name, rollout_id)
-        return _json(evidence_resource(rollout, journal_of(self._store, rollout.state.id)))
+        said = evidence_resource(rollout, journal_of(self._store, rollout.state.id))
+        return _json({**said, **counts_resource(self._store, rollout.state)})
 
     def replay(self, name: str, rollout_id: str) -> Response:
         """Every decision made again from what the journal kept, and whether it stands."""
@@ -172,7 +186,9 @@ class RolloutCalls:
         endpoint = self._store.endpoint(name)
         target = undo_target(self._store, endpoint, serving, version)
         spec = undo_spec(target(serving).candidate.model_uri, name)
-        return self._reply(self._starter.start(name, spec, target, actor))
+        # The way back must not wait for anything.
+        waive = "an undo, to what has served before"
+        return self._reply(self._starter.start(name, spec, target, actor, waive=waive))
 
     def _ask(
         self, name: str, rollout_id: str, verb: str, request: Request, data: Mapping[str, Any]
@@ -199,11 +215,19 @@ class RolloutCalls:
         return next((each for each in found if not each.state.phase.terminal), found[0])
 
     def _resource(self, rollout: StoredRollout) -> dict[str, Any]:
-        entries = self._store.rollouts.last_entries(rollout.state.id)
-        return rollout_resource(rollout, entries, self._clock())
+        entries = self._store.rollouts.entries_back_to(rollout.state.id, settles_verdicts)
+        return {
+            **rollout_resource(rollout, entries, self._clock()),
+            "verification": rollout_verification(self._store, rollout),
+        }
 
     def _reply(self, rollout: StoredRollout) -> Response:
         return _json(self._resource(rollout))
+
+
+def _waiver(asked: ApproveBody | RetryBody | None) -> dict[str, Any]:
+    waived = asked.waive_verification if asked is not None else None
+    return {"waive_verification": waived} if waived else {}
 
 
 def _json(body: dict[str, Any]) -> Response:

@@ -5,7 +5,7 @@ ones. A name that looks like a slip of an essential one is refused, with the rig
 """
 
 from difflib import get_close_matches
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     AfterValidator,
@@ -99,7 +99,7 @@ class ServedInput(_Input):
 
     essential = frozenset(
         {"entity_name", "entity_version", "model_name", "model_version", "environment_vars"}
-        | {"replicas"}
+        | {"replicas", "intake"}
     )
 
     name: Text | None = None
@@ -112,6 +112,8 @@ class ServedInput(_Input):
     environment_vars: dict[Variable, Text] = Field(default_factory=dict)
     #: Of Serinus alone: how many processes serve this entity.
     replicas: int = Field(1, ge=1, le=MAX_REPLICAS, strict=True)
+    #: Of Serinus alone: how requests are read.
+    intake: Literal["strict", "mlflow"] = "strict"
     external_model: dict[str, Any] | None = None
 
     # Kept and echoed; they have no meaning on one's own machines.

@@ -9,10 +9,19 @@ from datetime import datetime
 
 from serinus.api.naming import MAX_NAME, default_served_name, is_uri
 from serinus.api.wishes import check_model, registered
-from serinus.entities import WHOLE, Deployment, EndpointConfig, ServedEntity
+from serinus.entities import WHOLE, Deployment, EndpointConfig, Reading, ServedEntity
 from serinus.errors import InvalidParameterValue, InvalidState
 
-__all__ = ["Target", "TargetOf", "back_to", "candidate_target", "identity", "sole", "wanted_target"]
+__all__ = [
+    "Target",
+    "TargetOf",
+    "back_to",
+    "candidate_target",
+    "identity",
+    "self_test_target",
+    "sole",
+    "wanted_target",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +49,9 @@ class Target:
 TargetOf = Callable[[EndpointConfig], Target]
 
 
-def identity(entity: ServedEntity) -> tuple[str, tuple[tuple[str, str], ...]]:
+def identity(entity: ServedEntity) -> tuple[str, Reading, tuple[tuple[str, str], ...]]:
     """What makes two served entities the same to their callers, whatever they are called."""
-    return entity.model_uri, tuple(sorted(entity.environment_vars.items()))
+    return entity.model_uri, entity.intake, tuple(sorted(entity.environment_vars.items()))
 
 
 def sole(config: EndpointConfig, endpoint: str) -> ServedEntity:
@@ -79,10 +88,19 @@ def candidate_target(
         entity_name=entity_name,
         entity_version=version,
         replicas=stable.replicas,
+        intake=stable.intake,
         creator=creator,
         created_at=at,
     )
     return Target(stable, candidate, others, config.auto_capture)
+
+
+def self_test_target(config: EndpointConfig, endpoint: str) -> Target:
+    """Stable against itself, in a second pool; raises InvalidState."""
+    stable = sole(config, endpoint)
+    again = replace(stable, name=_free_name(f"{stable.name}-aa"[-MAX_NAME:], config, stable))
+    others = tuple(each for each in config.entities if each is not stable)
+    return Target(stable, again, others, config.auto_capture)
 
 
 def wanted_target(

@@ -50,7 +50,10 @@ def undo_target(
 
 def _stable_before(store: Store, endpoint: Endpoint, serving: EndpointConfig) -> ServedEntity:
     now = sole(serving, endpoint.name)
-    for rollout in store.rollouts.of_endpoint(endpoint.id):
+    known = store.rollouts.of_endpoint(endpoint.id)
+    if known and _is_undone(store, known[0], now):
+        raise _undone_already(known[0], now, serving)
+    for rollout in known:
         if rollout.state.phase is Phase.SUCCEEDED and rollout.state.activated:
             candidate = _entity(store, rollout, rollout.target_version, rollout.state.candidate)
             stable = _entity(store, rollout, rollout.stable_version, rollout.state.stable)
@@ -60,6 +63,26 @@ def _stable_before(store: Store, endpoint: Endpoint, serving: EndpointConfig) ->
     raise InvalidState(
         f"No rollout has brought what endpoint '{endpoint.name}' serves now, so there is none to "
         f"undo. Name the config version to go back to: serinus rollout undo {endpoint.name} --to N"
+    )
+
+
+def _is_undone(store: Store, last: StoredRollout, now: ServedEntity) -> bool:
+    state = last.state
+    if state.phase is not Phase.ROLLED_BACK or state.spec.self_test:
+        return False
+    stable = _entity(store, last, last.stable_version, state.stable)
+    return stable is not None and stable.model == now.model
+
+
+def _undone_already(
+    last: StoredRollout, now: ServedEntity, serving: EndpointConfig
+) -> InvalidState:
+    """Whoever undoes what was rolled back by itself a moment ago must not land one further back."""
+    name, state = last.state.endpoint, last.state
+    return InvalidState(
+        f"The last rollout of endpoint '{name}', {state.id} to {state.candidate}, was rolled back "
+        f"already: {now.name} serves, as before it. To go further back, name the config version "
+        f"(it serves by {serving.version} now): serinus rollout undo {name} --to N"
     )
 
 

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from serinus.api.naming import checked_name, default_served_name, is_uri
 from serinus.api.schemas import ConfigInput, RouteInput, ServedInput
-from serinus.entities import WHOLE, EndpointConfig, ServedEntity
+from serinus.entities import WHOLE, EndpointConfig, Reading, ServedEntity
 from serinus.errors import InvalidParameterValue, NotImplementedHere
 
 __all__ = ["MASK", "SECRET", "check_model", "config_from", "endpoint_name", "registered"]
@@ -96,6 +96,7 @@ def _entity(wanted: ServedInput, *, creator: str, at: datetime) -> ServedEntity:
         entity_version=version,
         replicas=wanted.replicas,
         environment_vars=wanted.environment_vars,
+        intake=Reading(wanted.intake),
         echo=wanted.model_dump(include=_ECHOED, exclude_none=True),
         creator=creator,
         created_at=at,

@@ -10,10 +10,14 @@ from serinus import __version__
 from serinus.cli.apply import apply
 from serinus.cli.connection import DEFAULT_SERVER, ServerOption, TokenOption
 from serinus.cli.contract import contract
+from serinus.cli.diagnose import diagnose
 from serinus.cli.endpoints import endpoints
+from serinus.cli.fault import fault
 from serinus.cli.output import Exit, Output, OutputOption, fail
 from serinus.cli.query import query
 from serinus.cli.rollout import rollout
+from serinus.cli.skew import skew
+from serinus.cli.verify import verify
 from serinus.settings import Settings, SettingsError, load_settings
 
 __all__ = ["app"]
@@ -116,6 +120,10 @@ app.add_typer(endpoints, name="endpoints", rich_help_panel=_USE)
 app.command(rich_help_panel=_USE)(query)
 app.add_typer(rollout, name="rollout", rich_help_panel=_USE)
 app.add_typer(contract, name="contract", rich_help_panel=_USE)
+app.command(rich_help_panel=_USE)(verify)
+app.command(rich_help_panel=_CARE)(skew)
+app.command(rich_help_panel=_CARE)(diagnose)
+app.add_typer(fault, name="fault", rich_help_panel=_CARE)
 app.command(rich_help_panel=_USE)(apply)
 
 

@@ -10,7 +10,7 @@ from rich.table import Table
 from serinus.cli.connection import DEFAULT_SERVER, ServerOption, TokenOption, connected
 from serinus.cli.documents import one_document
 from serinus.cli.output import Output, OutputOption, note, show_json, stdout
-from serinus.cli.rollout_lines import stands
+from serinus.cli.rollout_lines import stands, verification_line
 from serinus.cli.rollout_options import EndpointArgument, IdOption, weights
 from serinus.cli.rollout_plan import plan
 from serinus.cli.rollout_replay import replay
@@ -28,6 +28,15 @@ WatchOption = Annotated[
 TimeoutOption = Annotated[
     float,
     typer.Option("--timeout", min=0, help="seconds to watch; exit code 4 when they are over"),
+]
+WaiveOption = Annotated[
+    str | None,
+    typer.Option(
+        "--waive-verification",
+        metavar="REASON",
+        help="let it by its verification; the journal keeps who said so and why",
+        show_default=False,
+    ),
 ]
 _HOUR = 3600.0
 
@@ -52,9 +61,14 @@ def start(
             metavar="PERCENT,…", help="weights of a canary, e.g. 1,5,25,50", show_default=False
         ),
     ] = None,
+    self_test: Annotated[
+        bool,
+        typer.Option("--aa", help="stable against itself: says how often the gate is wrong"),
+    ] = False,
     no_guardrails: Annotated[
         bool, typer.Option("--no-guardrails", help="go by time and approvals, without evidence")
     ] = False,
+    waive_verification: WaiveOption = None,
     watch: WatchOption = False,
     timeout: TimeoutOption = _HOUR,
     server: ServerOption = DEFAULT_SERVER,
@@ -65,7 +79,9 @@ def start(
     spec = one_document(file) if file is not None else {}
     if candidate is not None:
         spec["candidate"] = _absolute(candidate)
-    if "candidate" not in spec:
+    if self_test:
+        spec["self_test"] = True
+    elif not spec.get("self_test") and "candidate" not in spec:
         raise typer.BadParameter("name the new version with --candidate URI, or in the file")
     if strategy is not None:
         spec["strategy"] = strategy
@@ -73,6 +89,7 @@ def start(
         spec["steps"] = weights(steps)
     if no_guardrails:
         spec["guardrails"] = []
+    spec |= _waiver(waive_verification)
     with connected(server, token) as client:
         started = client.start_rollout(endpoint, spec)
         if watch:
@@ -138,13 +155,14 @@ def resume(
 @rollout.command("approve")
 def approve(
     endpoint: EndpointArgument,
+    waive_verification: WaiveOption = None,
     id_: IdOption = "current",
     server: ServerOption = DEFAULT_SERVER,
     token: TokenOption = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Say yes to the step that waits for it."""
-    _ask(server, token, output, endpoint, id_, "approve")
+    """Say yes to the step that waits for it, or to a candidate that is not verified."""
+    _ask(server, token, output, endpoint, id_, "approve", **_waiver(waive_verification))
 
 
 @rollout.command("abort")
@@ -167,14 +185,16 @@ def retry(
     fresh_evidence: Annotated[
         bool, typer.Option("--fresh-evidence", help="forget what was learnt about it")
     ] = False,
+    waive_verification: WaiveOption = None,
     id_: IdOption = "current",
     server: ServerOption = DEFAULT_SERVER,
     token: TokenOption = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Try a candidate again that was rolled back."""
-    particulars = {"fresh_evidence": True} if fresh_evidence else {}
-    _ask(server, token, output, endpoint, id_, "retry", **particulars)
+    fresh = {"fresh_evidence": True} if fresh_evidence else {}
+    waiver = _waiver(waive_verification)
+    _ask(server, token, output, endpoint, id_, "retry", **fresh, **waiver)
 
 
 @rollout.command("undo")
@@ -236,6 +256,7 @@ def why(
     out = stdout()
     lines = [found.get("why") or stands(found)]
     lines += [f"{each['name']} {each['verdict']}: {each['reason']}" for each in found["guardrails"]]
+    lines += [found["self_test"]["said"]] if found.get("self_test") else []
     for line in lines:
         out.print(line, markup=False, soft_wrap=True)
     for entry in entries:
@@ -297,11 +318,19 @@ def _show(found: dict[str, Any], output: Output) -> None:
     out.print(stands(found), markup=False, soft_wrap=True)
     out.print(f"{found['stable']} → {found['candidate']}", markup=False)
     out.print(f"waits for {found['waiting_for']}", markup=False, soft_wrap=True)
+    if verified := verification_line(found.get("verification") or {}):
+        out.print(verified, markup=False, soft_wrap=True)
     if found.get("guardrails"):
         table = Table("guardrail", "verdict", "reason")
         for each in found["guardrails"]:
             table.add_row(each["name"], each["verdict"], escape(each.get("reason") or ""))
         out.print(table)
+    if found.get("self_test"):
+        out.print(found["self_test"]["said"], markup=False, soft_wrap=True)
+
+
+def _waiver(reason: str | None) -> dict[str, Any]:
+    return {} if reason is None else {"waive_verification": reason}
 
 
 def _absolute(candidate: str) -> str:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-__all__ = ["percent", "stands", "step_of"]
+__all__ = ["percent", "stands", "step_of", "verification_line"]
 
 
 def percent(basis_points: int) -> str:
@@ -24,3 +24,23 @@ def stands(found: dict[str, Any]) -> str:
         parts[0] += f", copies of {percent(found['shadow_bp'])}"
     parts += filter(None, [step_of(found)])
     return f"{', '.join(parts)}: {found['reason']}"
+
+
+def verification_line(found: dict[str, Any]) -> str:
+    """How the candidate's verification stands, in one line; empty when nothing is known of it."""
+    if found.get("status") == "running":
+        return "verification is running"
+    if found.get("waived"):
+        return f"verification waived by {found['waived']}"
+    if found.get("result") is None:
+        return ""
+    gates = found.get("gates") or []
+    for gate in gates:
+        if gate["result"] == "fail":
+            where = ", ".join(filter(None, [gate.get("class"), gate.get("stage")]))
+            shown = f" ({where})" if where else ""
+            return f"verification failed at {gate['name']}{shown}: {gate.get('detail') or ''}"
+    passed = sum(gate["result"] == "pass" for gate in gates)
+    return (
+        f"verification passed: {passed} of {len(gates)} gates, {found.get('rows', 0)} golden rows"
+    )

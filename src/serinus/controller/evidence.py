@@ -1,4 +1,4 @@
-"""Keeps what gateways saw of each rollout and judges it. Decides nothing.
+"""Keeps what gateways saw of each rollout, and judges it. Decides nothing.
 
 Flushes arrive on the gateways' own threads; judging happens in the loop. What was judged by is
 kept in the store, so that a new controller goes on with it, and is journalled with each decision.
@@ -14,8 +14,11 @@ import structlog
 from serinus.controller.links import GatewayKey
 from serinus.controller.rollouts import Judgement
 from serinus.controller.snapshot import RolloutView
-from serinus.evidence.summary import Flush, StageSummary
-from serinus.rollout.judging import Kept, judge_kept, next_exposure
+from serinus.evidence.outcomes import OutcomeLine
+from serinus.evidence.summary import Flush, StageSummary, stage_key
+from serinus.rollout.judging import Kept, judge_kept, look_at
+from serinus.rollout.moves import next_exposure
+from serinus.rollout.spec import Guardrail, GuardrailKind
 from serinus.store.repository import Store
 
 __all__ = ["Assessor"]
@@ -23,6 +26,11 @@ __all__ = ["Assessor"]
 _log = structlog.get_logger("serinus.controller")
 #: Evidence is stored at most this often, and with each decision.
 _KEEP_EVERY = timedelta(seconds=2)
+#: Requests this much older than their label window have been flushed, also the slow ones.
+_STRAGGLERS = timedelta(seconds=5)
+_PURGE_EVERY = timedelta(minutes=1)
+#: Pages of outcomes counted in one turn, which must not be held up by them.
+_MOST_PAGES = 4
 
 
 class Assessor:
@@ -35,9 +43,17 @@ class Assessor:
         self._kept: dict[str, Kept] = {}
         self._judged: dict[str, tuple[int, Judgement]] = {}
         self._stored_at: dict[str, datetime] = {}
+        self._purged_at: dict[str, datetime] = {}
+        #: Evidence key → exposures that found no room, and were not told yet.
+        self._dropped: dict[str, int] = {}
 
     def on_summary(self, _: GatewayKey, flush: Flush) -> None:
         """Take a flush; any thread. It is cumulative, so only the newest of each stage matters."""
+        if flush.exposures:
+            dropped = self._store.outcomes.keep(flush.exposures)
+            with self._lock:
+                key = flush.exposures[-1].rollout_id
+                self._dropped[key] = self._dropped.get(key, 0) + dropped
         with self._lock:
             for summary in flush.stages:
                 self._arrived.setdefault(summary.rollout_id, []).append((flush, summary))
@@ -48,14 +64,19 @@ class Assessor:
         key = state.evidence_key
         kept = self._load(key)
         fresh = self._take(key, kept)
+        for guardrail in state.spec.guardrails:
+            if guardrail.kind is GuardrailKind.QUALITY:
+                fresh = self._settle(key, kept, guardrail, at) or fresh
         next_bp = next_exposure(state)
         judged = self._judged.get(key)
         if judged is not None and not fresh and judged[0] == next_bp:
             return judged[1]
         totals = kept.ledger.stages(key)
         kept.timeline.observe(totals)
+        # Asked again of the same evidence, it is no further look.
+        judge = look_at if fresh else judge_kept
         judgement = Judgement(
-            judge_kept(kept, key, state.spec, next_bp),
+            judge(kept, key, state.spec, next_bp),
             _shadow_requests(totals, state.stage),
             _json(kept),
             next_bp,
@@ -74,14 +95,40 @@ class Assessor:
             self._kept[key] = kept
         return kept
 
+    def _settle(self, key: str, kept: Kept, guardrail: Guardrail, at: datetime) -> bool:
+        """Count the outcomes whose label window is over; True when there were some."""
+        line = kept.outcomes.setdefault(guardrail.name, OutcomeLine())
+        window = timedelta(seconds=guardrail.label_window_s)
+        until_us = _micros(at - window - _STRAGGLERS)
+        found = False
+        for _ in range(_MOST_PAGES):
+            page = self._store.outcomes.settled(key, guardrail.metric, line.through, until_us)
+            line.take(page, absent_is_zero=guardrail.absent_is_zero)
+            found = found or bool(page)
+            if not page:
+                break
+        if at - self._purged_at.get(key, at - _PURGE_EVERY) >= _PURGE_EVERY:
+            # Once more the window, so that what comes too late is told so.
+            self._store.outcomes.purge(key, _micros(at - 2 * window - _PURGE_EVERY))
+            self._purged_at[key] = at
+        return found
+
     def _take(self, key: str, kept: Kept) -> bool:
         with self._lock:
             arrived = self._arrived.pop(key, [])
+            kept.exposures_dropped += self._dropped.pop(key, 0)
+        fresh = False
         for flush, summary in arrived:
+            known = kept.ledger.entries.get(stage_key(summary), {}).get(flush.incarnation)
+            fresh = fresh or known is None or known[0] < flush.sequence
             kept.ledger.replace(
                 Flush(flush.gateway_id, flush.incarnation, flush.sequence, [summary])
             )
-        return bool(arrived)
+        return fresh
+
+
+def _micros(at: datetime) -> int:
+    return int(at.timestamp() * 1e6)
 
 
 def _json(kept: Kept) -> dict[str, Any]:

@@ -41,8 +41,8 @@ _log = structlog.get_logger("serinus.controller")
 class Executor:
     """Carries out actions, one after the other, in the order given.
 
-    ``resolve`` fetches a model URI (slow; runs on background threads); ``wake`` asks for the
-    loop's next turn when a result is there.
+    ``resolve`` fetches a model URI (slow; runs on ``threads``, the executor's own when None);
+    ``wake`` asks for the loop's next turn when a result is there.
     """
 
     def __init__(
@@ -55,6 +55,7 @@ class Executor:
         wake: Callable[[], None],
         epoch: int,
         drain_s: float,
+        threads: ThreadPoolExecutor | None = None,
     ) -> None:
         self._store = store
         self._engine = engine
@@ -63,7 +64,7 @@ class Executor:
         self._wake = wake
         self._epoch = epoch
         self._drain_s = drain_s
-        self._fetchers = ThreadPoolExecutor(4, thread_name_prefix="fetch")
+        self._fetchers = threads or ThreadPoolExecutor(4, thread_name_prefix="fetch")
         self._futures: list[Future[None]] = []
         self._lock = threading.Lock()
         self._fetching: set[tuple[str, int, str]] = set()
@@ -91,10 +92,10 @@ class Executor:
                 self._engine.ensure(spec)
                 _log.info("replica_started", replica=spec.replica_id)
             case RetireReplica(replica_id):
-                self._engine.stop(replica_id, grace_s=self._drain_s)
+                self._engine.stop(replica_id, grace_s=self._drain_s, fence_epoch=self._epoch)
                 _log.info("replica_retired", replica=replica_id)
             case ForgetReplica(replica_id):
-                self._engine.stop(replica_id, grace_s=0.0)
+                self._engine.stop(replica_id, grace_s=0.0, fence_epoch=self._epoch)
             case NoteCrash(group, crashes):
                 self.crashes[group] = crashes
                 _log.warning("replica_ended", group=group, row=crashes.count, why=crashes.message)

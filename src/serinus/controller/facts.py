@@ -5,10 +5,12 @@ from collections.abc import Mapping
 from serinus.controller.groups import Group, group_of
 from serinus.controller.routes import stage_of
 from serinus.controller.snapshot import Crashes, RolloutView, Snapshot
+from serinus.controller.verified import asked_by_rollout, standing_of
 from serinus.entities import Deployment, ServedEntity
 from serinus.rollout.events import Facts, GuardrailVerdict, PoolState, Verification
+from serinus.rollout.state import Position
 
-__all__ = ["facts_of"]
+__all__ = ["acknowledged_stage", "facts_of"]
 
 #: Ends in a row after which a version counts as unable to run.
 _CRASH_LOOP = 3
@@ -28,7 +30,8 @@ def facts_of(
     if view.state.spec.control:
         control, _ = _pool(snapshot, view, groups, view.control)
     stable, _ = _pool(snapshot, view, groups, view.stable)
-    stage = _acknowledged_stage(snapshot, view)
+    stage = acknowledged_stage(snapshot, view)
+    verification, verification_reason = _verification(snapshot, view)
     return Facts(
         candidate=candidate,
         candidate_reason=why,
@@ -36,9 +39,8 @@ def facts_of(
         control=control,
         acknowledged_stage=stage,
         acknowledged_at=snapshot.at if stage >= 0 else None,
-        # Parity gates come with contracts; without them nothing was verified, and it says so.
-        verification=Verification.WAIVED,
-        verification_reason="this version of Serinus has no parity gates",
+        verification=verification,
+        verification_reason=verification_reason,
         shadow_requests=shadow_requests,
         verdicts=verdicts,
     )
@@ -68,7 +70,19 @@ def _pool(
     return PoolState.STARTING, ""
 
 
-def _acknowledged_stage(snapshot: Snapshot, view: RolloutView) -> int:
+def _verification(snapshot: Snapshot, view: RolloutView) -> tuple[Verification, str]:
+    """How far the gates before traffic are; nobody asks later on."""
+    if view.state.position not in (Position.START, Position.VERIFY):
+        return Verification.NONE, ""
+    if view.state.waived:
+        return Verification.WAIVED, f"waived by {view.state.waived}"
+    if view.state.spec.self_test:
+        return Verification.WAIVED, "it is the version that serves already"
+    asked_for = asked_by_rollout(view)
+    return standing_of(snapshot, view.rollout.endpoint_id, view.candidate, asked_for)
+
+
+def acknowledged_stage(snapshot: Snapshot, view: RolloutView) -> int:
     """The rollout's stage if every gateway that may be serving serves by it, else -1."""
     if snapshot.acknowledged < snapshot.published.generation:
         return -1

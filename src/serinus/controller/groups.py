@@ -6,13 +6,14 @@ Two configs that agree on an entity share its group, so a change of weights rest
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 import msgspec
 
 from serinus.controller.snapshot import Snapshot
 from serinus.engine.engine import ReplicaPhase, ReplicaStatus
-from serinus.entities import ConfigUpdate, Endpoint, ServedEntity
+from serinus.entities import ConfigUpdate, Endpoint, Reading, ServedEntity
 
 __all__ = ["Group", "group_of", "groups_of"]
 
@@ -21,13 +22,15 @@ def group_of(endpoint_id: str, entity: ServedEntity) -> str:
     """The group whose replicas can answer for this entity; needs its model and environment."""
     if entity.model is None or entity.environment is None:
         raise ValueError(f"'{entity.name}' is not prepared yet")
-    identity = (
-        endpoint_id,
-        entity.name,
-        entity.model.digest,
-        entity.environment.digest,
-        sorted(entity.environment_vars.items()),
-    )
+    variables = tuple(sorted(entity.environment_vars.items()))
+    # What ran before there was a choice reads strictly.
+    reading = () if entity.intake is Reading.STRICT else (entity.intake.value,)
+    environment = entity.environment.digest
+    return _digest(endpoint_id, entity.name, entity.model.digest, environment, variables, *reading)
+
+
+@lru_cache(maxsize=1 << 14)  # asked several times a turn for every entity there is
+def _digest(*identity: object) -> str:
     return hashlib.sha256(msgspec.json.encode(identity)).hexdigest()[:16]
 
 
@@ -41,14 +44,16 @@ class Group:
     #: Not ended, in the order in which they are kept.
     living: tuple[ReplicaStatus, ...]
     ended: tuple[ReplicaStatus, ...]
+    #: Those of the living that stay.
+    kept: tuple[ReplicaStatus, ...] = field(init=False)
+    #: Those of the kept that can answer.
+    ready: tuple[ReplicaStatus, ...] = field(init=False)
 
-    @property
-    def kept(self) -> tuple[ReplicaStatus, ...]:
-        return self.living[: self.wanted]
-
-    @property
-    def ready(self) -> tuple[ReplicaStatus, ...]:
-        return tuple(r for r in self.kept if r.phase is ReplicaPhase.READY)
+    def __post_init__(self) -> None:
+        kept = self.living[: self.wanted]
+        ready = tuple(r for r in kept if r.phase is ReplicaPhase.READY)
+        object.__setattr__(self, "kept", kept)
+        object.__setattr__(self, "ready", ready)
 
 
 def groups_of(snapshot: Snapshot) -> dict[str, Group]:
@@ -63,7 +68,7 @@ def groups_of(snapshot: Snapshot) -> dict[str, Group]:
                 continue
             id_ = group_of(endpoint.id, entity)
             wanted = max(entity.replicas, groups[id_].wanted if id_ in groups else 0)
-            all_ = by_group[id_]
+            all_ = by_group.get(id_, [])
             living = tuple(r for r in all_ if r.phase is not ReplicaPhase.EXITED)
             ended = tuple(r for r in all_ if r.phase is ReplicaPhase.EXITED)
             groups[id_] = Group(id_, entity, wanted, living, ended)
@@ -77,9 +82,8 @@ def _wanted(snapshot: Snapshot, endpoint: Endpoint) -> Iterator[ServedEntity]:
         yield from endpoint.active.entities
     if endpoint.pending is not None and endpoint.update is ConfigUpdate.IN_PROGRESS:
         yield from endpoint.pending.entities
-    for view in snapshot.rollouts:
-        if view.rollout.endpoint_id == endpoint.id:
-            yield from view.pools(snapshot.at)
+    for view in snapshot.rollouts_of(endpoint.id):
+        yield from view.pools(snapshot.at)
 
 
 def _as_ended(replica: ReplicaStatus, hung: frozenset[str]) -> ReplicaStatus:

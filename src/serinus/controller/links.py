@@ -1,5 +1,4 @@
-"""The controller's lines to the gateways: RouteTables go out; acknowledgements, evidence and
-signs of life come in.
+"""The controller's lines to the gateways: RouteTables go out; acknowledgements, evidence come in.
 
 One listening unix socket, one thread per gateway; gateways are few. What a gateway has not
 acknowledged it may still be doing, unless its process is known to be dead.
@@ -8,7 +7,6 @@ acknowledged it may still be doing, unless its process is known to be dead.
 import socket
 import struct
 import threading
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -41,8 +39,6 @@ class _Gateway:
     acknowledged: int
     #: None while it is not connected.
     connection: socket.socket | None
-    #: When it was last heard of, by the links' clock.
-    heard: float
     #: Held while a frame is written, so that two threads' frames do not mix.
     writing: threading.Lock = field(default_factory=threading.Lock)
 
@@ -56,7 +52,7 @@ class GatewayLinks:
 
     ``alive`` says whether a process id still runs; ``wake`` is called on every acknowledgement.
     ``on_summary`` is called in a gateway's own thread with each flush; once it has returned, the
-    gateway is told that the flush is kept. ``clock`` is monotonic.
+    gateway is told that the flush is kept.
     """
 
     def __init__(
@@ -66,14 +62,12 @@ class GatewayLinks:
         alive: Callable[[int], bool],
         wake: Callable[[], None],
         on_summary: Callable[[GatewayKey, Flush], None] = _nobody,
-        clock: Callable[[], float] = time.monotonic,
         roster: Roster | None = None,
     ) -> None:
         self._path = socket_path
         self._alive = alive
         self._wake = wake
         self._on_summary = on_summary
-        self._clock = clock
         self._lock = threading.Lock()
         self._table: RouteTable | None = None
         self._frame = b""
@@ -81,28 +75,33 @@ class GatewayLinks:
         self._roster = roster or Roster(socket_path.with_suffix(".roster"))
         #: Known from an earlier controller only.
         self._recalled: set[GatewayKey] = set()
-        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._listener: socket.socket | None = None
 
     def start(self) -> None:
         """Listen; raises OSError when the socket can't be made."""
         self.recall()
         self._path.unlink(missing_ok=True)
-        self._listener.bind(str(self._path))
-        self._listener.listen(64)
-        threading.Thread(target=self._accept, name="gateway-links", daemon=True).start()
+        self._listener = listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        listener.bind(str(self._path))
+        listener.listen(64)
+        accept = threading.Thread(
+            target=self._accept, args=(listener,), name="gateway-links", daemon=True
+        )
+        accept.start()
 
     def recall(self) -> None:
         """Count with the gateways that an earlier controller knew: they serve by what they have."""
         with self._lock:
             for hello in self._roster.read():
                 key = (hello.gateway_id, hello.incarnation)
-                known = _Gateway(hello, hello.generation, None, self._clock())
+                known = _Gateway(hello, hello.generation, None)
                 self._gateways[key] = known
                 self._recalled.add(key)
 
     def close(self) -> None:
         """Hang up on every gateway; they go on with the table they have."""
-        self._listener.close()
+        if self._listener is not None:
+            self._listener.close()
         with self._lock:
             for gateway in self._gateways.values():
                 if gateway.connection is not None:
@@ -137,17 +136,10 @@ class GatewayLinks:
         with self._lock:
             return sum(gateway.connection is not None for gateway in self._gateways.values())
 
-    def silent(self, longer_than_s: float) -> list[GatewayHello]:
-        """Gateways whose process lives and that were not heard of for longer than that."""
-        before = self._clock() - longer_than_s
-        with self._lock:
-            quiet = [g.hello for g in self._gateways.values() if g.heard < before]
-        return [hello for hello in quiet if self._alive(hello.pid)]
-
-    def _accept(self) -> None:
+    def _accept(self, listener: socket.socket) -> None:
         while True:
             try:
-                connection, _ = self._listener.accept()
+                connection, _ = listener.accept()
             except OSError:
                 return  # closed
             threading.Thread(
@@ -180,7 +172,6 @@ class GatewayLinks:
             gateway = self._gateways.get(key)
             if gateway is None:
                 return
-            gateway.heard = self._clock()
         if frame.kind is Kind.ACKNOWLEDGE:
             self._acknowledge(gateway, frame)
         elif frame.kind is Kind.SUMMARY:
@@ -196,7 +187,7 @@ class GatewayLinks:
         hello = msgspec.msgpack.decode(frame.meta, type=GatewayHello)
         key = (hello.gateway_id, hello.incarnation)
         with self._lock:
-            gateway = _Gateway(hello, hello.generation, connection, self._clock())
+            gateway = _Gateway(hello, hello.generation, connection)
             self._forget_predecessors(key)
             self._gateways[key] = gateway
             table = self._frame

@@ -7,7 +7,10 @@ from datetime import datetime
 
 import structlog
 
+from serinus.controller.calm import Calm
+from serinus.controller.collector import Collector, watched_of
 from serinus.controller.executor import Executor
+from serinus.controller.faults import give_up_unreadable
 from serinus.controller.links import GatewayLinks
 from serinus.controller.messages import Messenger
 from serinus.controller.observe import observe
@@ -15,6 +18,7 @@ from serinus.controller.prober import Prober
 from serinus.controller.reconcile import reconcile
 from serinus.controller.rollouts import Judge, advance_rollouts
 from serinus.controller.snapshot import Action, Policy, Snapshot
+from serinus.controller.verifier import Verifier
 from serinus.engine.engine import (
     Engine,
     EngineUnreachable,
@@ -57,7 +61,10 @@ class Loop:
         policy: Policy,
         clock: Callable[[], datetime],
         pace: Pace | None = None,
+        verifier: Verifier | None = None,
+        collector: Collector | None = None,
     ) -> None:
+        """Without a ``verifier`` every version counts as let by."""
         self._store = store
         self._engine = engine
         self._links = links
@@ -68,6 +75,9 @@ class Loop:
         self._policy = policy
         self._clock = clock
         self._pace = pace or Pace()
+        self._verifier = verifier
+        self._collector = collector
+        self._calm = Calm()
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._renewed: datetime | None = None
@@ -104,11 +114,22 @@ class Loop:
             self._engine.renew(Lease(self._policy.epoch))
             self._renewed = at
         snapshot = self._observe(at)
+        if give_up_unreadable(snapshot, self._store, epoch=self._policy.epoch):
+            snapshot = self._observe(at)
         if snapshot.rollouts and advance_rollouts(
             snapshot, self._store, self._judge, epoch=self._policy.epoch
         ):
             # What was decided is carried out in the same turn: a way back must not wait.
             snapshot = self._observe(at)
+        actions = [] if self._calm.knows(snapshot) else self._carry_out(snapshot)
+        self._messenger.turn()
+        return bool(actions) or any(
+            endpoint.update is ConfigUpdate.IN_PROGRESS or endpoint.deleted
+            for endpoint in snapshot.endpoints
+        )
+
+    def _carry_out(self, snapshot: Snapshot) -> list[Action]:
+        """All that follows from the snapshot."""
         self._prober.watch(
             {
                 replica.spec.replica_id: replica.address
@@ -116,15 +137,13 @@ class Loop:
                 if replica.phase is ReplicaPhase.READY
             }
         )
+        if self._collector is not None:
+            self._collector.watch(watched_of(snapshot))
         actions = reconcile(snapshot)
+        self._calm.note(snapshot, actions)
         for action in actions:
-            self._act(action, at)
-        if snapshot.rollouts:
-            self._messenger.turn()
-        return bool(actions) or any(
-            endpoint.update is ConfigUpdate.IN_PROGRESS or endpoint.deleted
-            for endpoint in snapshot.endpoints
-        )
+            self._act(action, snapshot.at)
+        return actions
 
     def _observe(self, at: datetime) -> Snapshot:
         return observe(
@@ -136,6 +155,7 @@ class Loop:
             fetched=self._executor.fetched,
             crashes=self._executor.crashes,
             hung=self._prober.hung,
+            verifier=self._verifier,
         )
 
     def _act(self, action: Action, at: datetime) -> None:

@@ -42,16 +42,23 @@ class Outside:
 
 
 class Messenger:
-    """Sends every due message on a background thread, each one at a time."""
+    """Sends every due message on ``threads`` (its own when None), each one at a time."""
 
-    def __init__(self, store: Store, outside: Outside, *, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        outside: Outside,
+        *,
+        clock: Callable[[], datetime],
+        threads: ThreadPoolExecutor | None = None,
+    ) -> None:
         self._store = store
         self._outside = outside
         self._clock = clock
         self._lock = threading.Lock()
         self._sending: set[str] = set()
         self._futures: list[Future[None]] = []
-        self._threads = ThreadPoolExecutor(2, thread_name_prefix="messenger")
+        self._threads = threads or ThreadPoolExecutor(2, thread_name_prefix="messenger")
 
     def turn(self) -> None:
         """Begin to send what is due."""

@@ -1,12 +1,15 @@
 """Reads everything once, so that a decision looks at one moment and not at several."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 
 from serinus.controller.rollouts import views
 from serinus.controller.snapshot import Crashes, Fetched, Policy, Snapshot
+from serinus.controller.verifier import Verifier
 from serinus.engine.engine import Engine, EngineUnreachable, ReplicaStatus, Stage
 from serinus.entities import ConfigUpdate, Endpoint, ModelRef
+from serinus.rollout.checks import checks_in
 from serinus.store.repository import Store
 
 __all__ = ["observe"]
@@ -22,6 +25,7 @@ def observe(
     fetched: Mapping[tuple[str, int, str], Fetched],
     crashes: Mapping[str, Crashes],
     hung: frozenset[str],
+    verifier: Verifier | None = None,
 ) -> Snapshot:
     """The snapshot of now; raises what the store raises."""
     endpoints = store.endpoints(include_deleted=True)
@@ -33,7 +37,7 @@ def observe(
         replicas = engine.list()
     except EngineUnreachable:
         replicas = None
-    return Snapshot(
+    snapshot = Snapshot(
         at=at,
         endpoints=endpoints,
         replicas=replicas,
@@ -46,6 +50,14 @@ def observe(
         hung=hung,
         rollouts=views(store, endpoints, at),
     )
+    if verifier is None:
+        return snapshot
+    checks = {
+        endpoint.id: checks_in(store.rollouts.policy(endpoint.id))
+        for endpoint in endpoints
+        if endpoint.update is ConfigUpdate.IN_PROGRESS
+    }
+    return replace(snapshot, verifications=verifier.look(snapshot), checks=checks)
 
 
 def _to_stage(endpoints: tuple[Endpoint, ...]) -> list[ModelRef]:

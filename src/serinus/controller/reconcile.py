@@ -25,6 +25,7 @@ from serinus.controller.snapshot import (
     SaveEntity,
     Snapshot,
 )
+from serinus.controller.verified import asked_by_config, standing_of
 from serinus.engine.engine import ReplicaPhase, ReplicaSpec, ReplicaStatus, StagePhase
 from serinus.entities import (
     ConfigUpdate,
@@ -33,6 +34,9 @@ from serinus.entities import (
     EndpointConfig,
     ServedEntity,
 )
+from serinus.rollout.checks import Checks
+from serinus.rollout.events import Verification
+from serinus.store.verifications import key_of
 
 __all__ = ["backoff", "reconcile"]
 
@@ -73,7 +77,10 @@ def reconcile(snapshot: Snapshot) -> list[Action]:
     for group in groups.values():
         actions += _run(snapshot, group)
     actions += _retire(snapshot, groups)
-    return actions + _route(snapshot, groups, cutting)
+    routing = _route(snapshot, groups, cutting)
+    if any(isinstance(action, Publish) for action in routing):
+        return routing + actions  # a way back must not wait until replicas are started
+    return actions + routing
 
 
 def _route(snapshot: Snapshot, groups: dict[str, Group], cutting: set[str]) -> list[Action]:
@@ -122,6 +129,8 @@ def _pending(
             ready = False  # the rollout has been told and decides
             continue
         step = _advance(snapshot, endpoint, config, entity, groups, governed=governed)
+        if not governed and isinstance(step, ServedEntity):
+            step = _let_in(snapshot, endpoint, config, step)
         if isinstance(step, Fail):
             return [replace(step, governed=governed)], False
         if isinstance(step, Resolve):
@@ -172,6 +181,38 @@ def _advance(
     return replace(entity, deployment=deployment, deployment_message=message)
 
 
+def _let_in(
+    snapshot: Snapshot, endpoint: Endpoint, config: EndpointConfig, entity: ServedEntity
+) -> ServedEntity | Fail:
+    """Where the policy requires verification, nobody is sent to what has not passed it.
+
+    What has traffic already keeps it, whatever a later policy says.
+    """
+    required = snapshot.checks.get(endpoint.id) is Checks.REQUIRED
+    if not required or entity.deployment is not Deployment.READY or _has_traffic(endpoint, entity):
+        return entity
+    asked_for = asked_by_config(endpoint.id, config.version)
+    standing, reason = standing_of(snapshot, endpoint.id, entity, asked_for)
+    if standing in (Verification.PASS, Verification.WAIVED):
+        return entity
+    if standing is Verification.FAIL:
+        message = (
+            f"Verification before any traffic failed: {reason.rstrip('.')}. Mend the model, or say "
+            f"why it may serve all the same: serinus rollout start {endpoint.name} --candidate "
+            f"{entity.model_uri} --waive-verification REASON"
+        )
+        return Fail(endpoint.id, config.version, entity.name, message)
+    waiting = "Its replicas are ready; it is being verified before any traffic."
+    return replace(entity, deployment=Deployment.CREATING, deployment_message=waiting)
+
+
+def _has_traffic(endpoint: Endpoint, entity: ServedEntity) -> bool:
+    active = endpoint.active
+    return active is not None and any(
+        key_of(each) == key_of(entity) and active.weights.get(each.name) for each in active.entities
+    )
+
+
 def _failed(
     endpoint: Endpoint, config: EndpointConfig, entity: ServedEntity, replica: ReplicaStatus
 ) -> Fail:
@@ -214,9 +255,10 @@ def _report_active(
     for entity in config.entities:
         group = groups[group_of(endpoint.id, entity)]
         if len(group.ready) >= entity.replicas:
-            now = replace(
-                entity, deployment=Deployment.READY, deployment_message=group.ready[0].batching
-            )
+            message = group.ready[0].batching
+            if entity.deployment is Deployment.READY and entity.deployment_message == message:
+                continue
+            now = replace(entity, deployment=Deployment.READY, deployment_message=message)
         else:
             missing = entity.replicas - len(group.ready)
             why = next((f" The last one ended: {r.message}" for r in group.ended), "")
@@ -269,6 +311,7 @@ def _spec(snapshot: Snapshot, group: Group, number: int) -> ReplicaSpec:
         env_vars=entity.environment_vars,
         threads=policy.threads,
         max_batch=policy.max_batch,
+        intake=entity.intake,
         start_deadline_s=policy.start_deadline_s,
         fence_epoch=policy.epoch,
     )

@@ -3,28 +3,30 @@
 The decision is `rollout.machine`'s, the evidence is the judge's; this only brings them together.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
 
-from serinus.controller.facts import facts_of
-from serinus.controller.groups import groups_of
+from serinus.controller.facts import acknowledged_stage, facts_of
+from serinus.controller.faults import give_up
+from serinus.controller.groups import Group, groups_of
 from serinus.controller.snapshot import RolloutView, Snapshot
-from serinus.entities import Endpoint, ServedEntity
-from serinus.errors import InvalidState, ResourceConflict
+from serinus.entities import Endpoint, EndpointConfig, ServedEntity
+from serinus.errors import InternalError, InvalidState, ResourceConflict, SerinusError
 from serinus.rollout.asked import event_of
 from serinus.rollout.events import Event, GuardrailVerdict, Observed, Verdict
 from serinus.rollout.machine import decide
 from serinus.rollout.replay import facts_mapping
+from serinus.rollout.routing import pools
 from serinus.rollout.state import Decision, Phase
 from serinus.store.journal import JournalEntry
 from serinus.store.repository import Store
 from serinus.store.rollouts import StaleDecision, StoredRollout, Wish
 
-__all__ = ["Judge", "Judgement", "advance_rollouts", "judge_nothing", "views"]
+__all__ = ["Judge", "Judgement", "advance_rollouts", "views"]
 
 _log = structlog.get_logger("serinus.controller")
 #: Ended rollouts are looked at for as long as they may keep something warm.
@@ -47,33 +49,46 @@ class Judgement:
 Judge = Callable[[RolloutView, datetime], Judgement]
 
 
-def judge_nothing(view: RolloutView, _: datetime) -> Judgement:
-    """A judge without evidence: NO_DATA for each guardrail that was asked for, never a pass."""
-    return Judgement(
-        tuple(
-            GuardrailVerdict(guardrail.name, Verdict.NO_DATA, "no evidence is collected yet")
-            for guardrail in view.state.spec.guardrails
-        )
-    )
-
-
 def views(store: Store, endpoints: Sequence[Endpoint], at: datetime) -> tuple[RolloutView, ...]:
-    """Every rollout that still matters, with its two versions; deleted endpoints have none."""
-    living = {endpoint.id for endpoint in endpoints if not endpoint.deleted}
+    """Every rollout that still matters, with its two versions; deleted endpoints have none.
+
+    One that has ended matters while it keeps something warm, and when somebody asks for it.
+    """
+    rollouts = store.rollouts.relevant(at - _WARM_AT_MOST)
+    if not rollouts:
+        return ()
+    living = {endpoint.id: endpoint for endpoint in endpoints if not endpoint.deleted}
+    asked: dict[str, list[Wish]] = {}
+    for wish in store.rollouts.wishes():
+        asked.setdefault(wish.rollout_id, []).append(wish)
     found = []
-    for rollout in store.rollouts.relevant(at - _WARM_AT_MOST):
-        if rollout.endpoint_id not in living:
+    for rollout in rollouts:
+        endpoint = living.get(rollout.endpoint_id)
+        wishes = tuple(asked.get(rollout.state.id, ()))
+        if endpoint is None or (_is_cold(rollout, at) and not wishes):
             continue
-        stable_config = store.config(rollout.endpoint_id, rollout.stable_version)
-        target_config = store.config(rollout.endpoint_id, rollout.target_version)
+        stable_config = _config(store, endpoint, rollout.stable_version)
+        target_config = _config(store, endpoint, rollout.target_version)
         if stable_config is None or target_config is None:
             continue
         stable = stable_config.entity(rollout.state.stable)
         candidate = target_config.entity(rollout.state.candidate)
         if stable is not None and candidate is not None:
             objection = _objection(store, rollout, stable, candidate)
-            found.append(RolloutView(rollout, stable, candidate, objection))
+            found.append(RolloutView(rollout, stable, candidate, objection, wishes))
     return tuple(found)
+
+
+def _is_cold(rollout: StoredRollout, at: datetime) -> bool:
+    """It has ended and keeps nothing warm any more."""
+    return rollout.state.phase.terminal and len(pools(rollout.state, at)) == 1
+
+
+def _config(store: Store, endpoint: Endpoint, version: int) -> EndpointConfig | None:
+    for current in (endpoint.active, endpoint.pending):
+        if current is not None and current.version == version:
+            return current
+    return store.config(endpoint.id, version)
 
 
 def _objection(
@@ -81,6 +96,8 @@ def _objection(
 ) -> str:
     """Why this very model must not be rolled out; known only once it is fetched."""
     state = rollout.state
+    if state.spec.self_test:
+        return ""  # it is meant to be the very model that serves
     if candidate.model is None or state.attempt > 1 or state.phase is not Phase.PENDING:
         return ""
     if stable.model is not None and stable.model.digest == candidate.model.digest:
@@ -99,33 +116,62 @@ def advance_rollouts(snapshot: Snapshot, store: Store, judge: Judge, *, epoch: i
 
     Raises what the store raises. A rollout that changed meanwhile is left for the next turn.
     """
-    wishes: dict[str, list[Wish]] = {}
-    for wish in store.rollouts.wishes():
-        wishes.setdefault(wish.rollout_id, []).append(wish)
     changed = False
     groups = groups_of(snapshot)
     for view in snapshot.rollouts:
-        rollout = view.rollout
         try:
-            for wish in wishes.get(rollout.state.id, ()):
-                rollout = _hear(store, rollout, wish, epoch=epoch)
-            # A wish is looked at in the same turn: what a promote allows begins at once.
-            now = replace(view, rollout=rollout)
-            if snapshot.replicas is not None and now.routes:
-                judged = _judged(judge, now, snapshot.at)
-                facts = facts_of(
-                    snapshot,
-                    now,
-                    groups,
-                    verdicts=judged.verdicts,
-                    shadow_requests=judged.shadow_requests,
-                )
-                event = Observed(snapshot.at, facts)
-                rollout = _decide(store, rollout, event, epoch=epoch, judged=judged)
+            rollout = _advance(snapshot, view, groups, store, judge, epoch=epoch)
         except StaleDecision:
             changed = True
+            continue
+        except Exception as error:
+            if isinstance(error, SerinusError) and not isinstance(error, InternalError):
+                raise  # the store's, or a newer controller's word
+            if view.state.phase.terminal:
+                raise
+            _log.exception("rollout_not_carried_on", rollout=view.state.id)
+            reason = f"{type(error).__name__}: {error}"
+            rollout = give_up(
+                store, store.rollouts.get(view.state.id), reason, snapshot.at, epoch=epoch
+            )
         changed = changed or rollout is not view.rollout
     return changed
+
+
+def _advance(
+    snapshot: Snapshot,
+    view: RolloutView,
+    groups: Mapping[str, Group],
+    store: Store,
+    judge: Judge,
+    *,
+    epoch: int,
+) -> StoredRollout:
+    """What was asked of it, then a look; the rollout as it is afterwards."""
+    rollout = view.rollout
+    for wish in view.wishes:
+        rollout = _hear(store, rollout, wish, epoch=epoch)
+    # A wish is looked at in the same turn: what a promote allows begins at once.
+    now = replace(view, rollout=rollout)
+    if not _is_worth_a_look(snapshot, now):
+        return rollout
+    judged = _judged(judge, now, snapshot.at)
+    facts = facts_of(
+        snapshot, now, groups, verdicts=judged.verdicts, shadow_requests=judged.shadow_requests
+    )
+    event = Observed(snapshot.at, facts)
+    return _decide(store, rollout, event, epoch=epoch, judged=judged)
+
+
+def _is_worth_a_look(snapshot: Snapshot, view: RolloutView) -> bool:
+    """Whether a look at the world can move it.
+
+    On its way back only the gateways' word counts: evidence would take its time for nothing.
+    """
+    if snapshot.replicas is None or view.state.phase.terminal:
+        return False
+    returning = view.state.phase is Phase.ROLLING_BACK
+    return not returning or acknowledged_stage(snapshot, view) == view.state.stage
 
 
 def _judged(judge: Judge, view: RolloutView, at: datetime) -> Judgement:
@@ -219,6 +265,8 @@ def _journal(
                 "verdict": each.verdict.value,
                 "reason": each.reason,
                 "safe_for_bp": each.safe_for_bp,
+                "looks": each.looks,
+                "smallest_p": each.smallest_p,
             }
             for each in judged.verdicts
         ]

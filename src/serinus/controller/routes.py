@@ -4,10 +4,11 @@ from collections.abc import Iterator
 
 from serinus.controller.groups import Group, group_of
 from serinus.controller.snapshot import RolloutView, Snapshot
-from serinus.entities import Endpoint, EndpointConfig, ServedEntity
+from serinus.entities import WHOLE, Endpoint, EndpointConfig, ServedEntity
+from serinus.evidence.exposure import per_second
 from serinus.rollout.routing import routing
 from serinus.rollout.spec import GuardrailKind
-from serinus.traffic import EndpointRoutes, ReplicaAddress, ServedRoute, StageRoute
+from serinus.traffic import EndpointRoutes, ReplicaAddress, ServedRoute, StageRoute, Unit, UnitKind
 
 __all__ = ["routes_of", "stage_of"]
 
@@ -30,15 +31,21 @@ def routes_of(
                 endpoint,
                 entity,
                 weights.get(entity.name, 0),
-                # The control pool is stable's version, and says so.
-                shown_as=view.stable.name if view and entity.name == view.control.name else "",
+                # A second pool of stable's version says so.
+                shown_as=view.stable.name if view and entity.name in _twins(view) else "",
             )
             for entity in _entities(config, view)
             if entity.environment is not None
         )
         stage = None if view is None else stage_of(view)
-        routes.append(EndpointRoutes(endpoint.name, served, endpoint.default, stage))
+        caller = _caller(endpoint)
+        routes.append(EndpointRoutes(endpoint.name, served, endpoint.default, stage, caller))
     return tuple(routes)
+
+
+def _caller(endpoint: Endpoint) -> Unit | None:
+    kind, _, key = endpoint.caller.partition(":")
+    return Unit(UnitKind(kind), key) if key else None
 
 
 def stage_of(view: RolloutView) -> StageRoute:
@@ -49,6 +56,13 @@ def stage_of(view: RolloutView) -> StageRoute:
         for guardrail in state.spec.guardrails
         if guardrail.kind is GuardrailKind.PREDICTIONS
     ]
+    windows = [
+        guardrail.label_window_s
+        for guardrail in state.spec.guardrails
+        if guardrail.kind is GuardrailKind.QUALITY
+    ]
+    # Outcomes compare only where both arms have a share.
+    split = windows and 0 < wanted.candidate_bp < WHOLE
     return StageRoute(
         rollout_id=state.evidence_key,
         stage=wanted.stage,
@@ -57,12 +71,19 @@ def stage_of(view: RolloutView) -> StageRoute:
         candidate=state.candidate,
         candidate_bp=wanted.candidate_bp,
         unit=state.spec.unit,
-        control=view.control.name if wanted.control_bp else "",
+        control=view.control_name if wanted.control_bp else "",
         control_bp=wanted.control_bp,
         shadow_bp=wanted.shadow_bp,
         warmup_s=state.spec.step.warmup_s,
+        exposures_per_s=per_second(max(windows)) if split else 0.0,
         **({"tolerance": tolerances[0]} if tolerances else {}),
     )
+
+
+def _twins(view: RolloutView) -> tuple[str, ...]:
+    """Entities that are stable's version under another name."""
+    self_test = view.state.spec.self_test
+    return (view.control_name, *((view.candidate.name,) if self_test else ()))
 
 
 def _weights(view: RolloutView) -> dict[str, int]:
@@ -70,7 +91,7 @@ def _weights(view: RolloutView) -> dict[str, int]:
     return {
         view.state.stable: wanted.stable_bp,
         view.state.candidate: wanted.candidate_bp,
-        view.control.name: wanted.control_bp,
+        view.control_name: wanted.control_bp,
     }
 
 

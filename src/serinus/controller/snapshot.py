@@ -1,14 +1,16 @@
 """What the controller knows at one moment, and what it may decide to do about it. Plain data."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from serinus.engine.engine import ReplicaSpec, ReplicaStatus, Stage
 from serinus.entities import Endpoint, ModelRef, ServedEntity
+from serinus.rollout.checks import Checks
 from serinus.rollout.routing import pools
 from serinus.rollout.state import Phase, RolloutState
-from serinus.store.rollouts import StoredRollout
+from serinus.store.rollouts import StoredRollout, Wish
+from serinus.store.verifications import Verified
 from serinus.traffic import EndpointRoutes, RouteTable
 
 __all__ = [
@@ -69,6 +71,8 @@ class RolloutView:
     candidate: ServedEntity
     #: Why this candidate must not be rolled out; empty when nothing speaks against it.
     objection: str = ""
+    #: What people have asked of it and nobody has heard yet, in their order.
+    wishes: tuple[Wish, ...] = ()
 
     @property
     def state(self) -> RolloutState:
@@ -81,18 +85,22 @@ class RolloutView:
         return self.state.phase not in (Phase.SUCCEEDED, Phase.ROLLED_BACK)
 
     @property
+    def control_name(self) -> str:
+        """What `control` is called, whether there is one or not."""
+        return f"{self.stable.name}-control"
+
+    @property
     def control(self) -> ServedEntity:
         """The fresh pool of stable that latency and errors are compared with."""
-        return replace(self.stable, name=f"{self.stable.name}-control")
+        return replace(self.stable, name=self.control_name)
 
     def pools(self, at: datetime) -> tuple[ServedEntity, ...]:
         """Those of its entities that must run at ``at``."""
-        by_name = {"stable": self.stable, "candidate": self.candidate, "control": self.control}
         wanted = pools(self.state, at)
         if not self.routes:
             # Who won runs because its config is active, and only for as long as it is.
             wanted -= {"candidate" if self.state.candidate_bp else "stable"}
-        return tuple(by_name[name] for name in sorted(wanted))
+        return tuple(getattr(self, name) for name in sorted(wanted))
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,10 +124,25 @@ class Snapshot:
     hung: frozenset[str] = frozenset()
     #: Rollouts under way and those that ended lately, oldest first.
     rollouts: tuple["RolloutView", ...] = ()
+    #: What is known of each version that was verified, by `key_of`; None when nobody verifies.
+    verifications: Mapping[str, Verified] | None = None
+    #: What the policies of endpoints that are updating ask of it.
+    checks: Mapping[str, Checks] = field(default_factory=dict)
+    _by_endpoint: Mapping[str, list["RolloutView"]] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        by_endpoint: dict[str, list[RolloutView]] = {}
+        for view in self.rollouts:
+            by_endpoint.setdefault(view.rollout.endpoint_id, []).append(view)
+        object.__setattr__(self, "_by_endpoint", by_endpoint)
+
+    def rollouts_of(self, endpoint_id: str) -> Sequence["RolloutView"]:
+        """This endpoint's share of `rollouts`."""
+        return self._by_endpoint.get(endpoint_id, ())
 
     def governing(self, endpoint_id: str) -> "RolloutView | None":
         """The rollout that decides this endpoint's routes now; None when its config does."""
-        views = [view for view in self.rollouts if view.rollout.endpoint_id == endpoint_id]
+        views = self.rollouts_of(endpoint_id)
         for view in reversed(views):
             if view.routes and view.state.phase is not Phase.FAILED:
                 return view

@@ -10,7 +10,7 @@ from datetime import datetime
 from enum import Enum
 from typing import Protocol
 
-from serinus.entities import EnvironmentRef, ModelRef
+from serinus.entities import EnvironmentRef, ModelRef, Reading
 
 __all__ = [
     "Engine",
@@ -95,6 +95,8 @@ class ReplicaSpec:
     threads: int = 1
     #: Most requests in one batch; 1 switches batching off.
     max_batch: int = 128
+    #: How requests are read.
+    intake: Reading = Reading.STRICT
     #: Seconds from start to READY, after which the replica is killed as failed.
     start_deadline_s: float = 120.0
     #: Epoch of the controller that asks; an older one than last seen is refused.
@@ -170,10 +172,11 @@ class Engine(Protocol):
         """Keep replicas alive; raises FenceError for an epoch older than the last."""
         ...
 
-    def stop(self, replica_id: str, *, grace_s: float) -> None:
+    def stop(self, replica_id: str, *, grace_s: float, fence_epoch: int) -> None:
         """Let it finish what it has, kill it and its descendants after ``grace_s``, forget it.
 
-        Returns at once and is idempotent; an id that is not known is no error.
+        Returns at once and is idempotent; an id that is not known is no error. Raises FenceError
+        for an old epoch: a controller that was replaced must not end what its successor needs.
         """
         ...
 

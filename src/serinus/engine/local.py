@@ -161,11 +161,12 @@ class LocalEngine:
         except OSError as error:
             raise self._unreachable(error) from error
 
-    def stop(self, replica_id: str, *, grace_s: float) -> None:
+    def stop(self, replica_id: str, *, grace_s: float, fence_epoch: int) -> None:
         """See `Engine.stop`."""
         if not _REPLICA_ID.fullmatch(replica_id):
             return
         try:
+            self._fence.admit(fence_epoch)
             with self._lock:
                 self._adopt(replica_id)
                 if replica := self._replicas.get(replica_id):
@@ -207,6 +208,7 @@ class LocalEngine:
             status_path=str(directory / "status.json"),
             log_path=str(self._logs.path(spec.replica_id)),
             max_batch=spec.max_batch,
+            intake=spec.intake,
             threads=spec.threads,
             lifeline_fd=self._lifeline_fd,
             lease_path=str(self._fence.lease_path),

@@ -110,7 +110,9 @@ class App:
         format_ = self._check_headers(scope["headers"])
         body = await self._read(receive)
         # Found again: reading may take long, and the routes of before may be gone by now.
-        pool, frame = await self._dataplane.invoke(find(), served, body, format_, scope["headers"])
+        pool, frame = await self._dataplane.invoke(
+            find(), served, body, format_, scope["headers"], request_id[1]
+        )
         headers = [
             _JSON,
             (b"content-length", b"%d" % len(frame.body)),

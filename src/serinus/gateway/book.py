@@ -8,7 +8,9 @@ from collections.abc import Callable
 
 import structlog
 
+from serinus.evidence.exposure import Exposure
 from serinus.evidence.summary import StageSummary
+from serinus.gateway.exposures import Exposures
 from serinus.gateway.recorder import Recorder
 from serinus.traffic import StageRoute
 
@@ -31,7 +33,8 @@ class Book:
         self._ended: OrderedDict[_Key, Recorder] = OrderedDict()
         #: Recorder → the version of it that the controller keeps.
         self._kept: dict[Recorder, int] = {}
-        self._sent: OrderedDict[int, dict[Recorder, int]] = OrderedDict()
+        self._sent: OrderedDict[int, tuple[dict[Recorder, int], int]] = OrderedDict()
+        self._exposures = Exposures()
         self._sequence = 0
 
     def recorder(self, route: StageRoute) -> Recorder:
@@ -39,7 +42,7 @@ class Book:
         key = (route.rollout_id, route.stage)
         recorder = self._live.get(key) or self._ended.pop(key, None)
         if recorder is None:
-            recorder = Recorder(route, self._clock(), self._wall)
+            recorder = Recorder(route, self._clock(), self._wall, self._exposures)
         elif not recorder.is_of(route):
             # The evidence is exact for one propensity only; none is better than a wrong one.
             _log.error("stage_changed_weights", rollout=route.rollout_id, stage=route.stage)
@@ -55,24 +58,27 @@ class Book:
             self._ended[key] = self._live.pop(key)
         self._tidy()
 
-    def flush(self) -> tuple[int, list[StageSummary]] | None:
-        """A sequence number and the summaries that the controller lacks; None if it has all."""
+    def flush(self) -> tuple[int, list[StageSummary], list[Exposure]] | None:
+        """A sequence number, and what the controller lacks; None if it has all."""
         changed: dict[Recorder, int] = {}
         for recorder in (*self._live.values(), *self._ended.values()):
             recorder.fold()
             if self._kept.get(recorder) != recorder.version:
                 changed[recorder] = recorder.version
-        if not changed:
+        exposures, upto = self._exposures.next()
+        if not changed and not exposures:
             return None
         self._sequence += 1
-        self._sent[self._sequence] = changed
+        self._sent[self._sequence] = changed, upto
         while len(self._sent) > _MOST_ENDED:
             self._sent.popitem(last=False)
-        return self._sequence, [recorder.summary for recorder in changed]
+        return self._sequence, [recorder.summary for recorder in changed], exposures
 
     def acknowledged(self, sequence: int) -> None:
         """The controller keeps what was in that flush."""
-        for recorder, version in self._sent.pop(sequence, {}).items():
+        versions, upto = self._sent.pop(sequence, ({}, 0))
+        self._exposures.kept(upto)
+        for recorder, version in versions.items():
             self._kept[recorder] = max(version, self._kept.get(recorder, -1))
         self._tidy()
 

@@ -1,5 +1,4 @@
-"""A gateway's line to the controller: RouteTables come in; acknowledgements, evidence and signs
-of life go out.
+"""A gateway's line to the controller: RouteTables come in; acknowledgements and evidence go out.
 
 When the controller is away the gateway serves by the table it has; a restarted gateway by the copy
 on disk. Nothing on the request path waits for anything here.
@@ -22,7 +21,7 @@ __all__ = ["ControlLine", "load_routes", "save_routes"]
 
 _log = structlog.get_logger("serinus.gateway")
 _RETRY_S = 0.2
-#: Seconds between two looks for evidence that the controller lacks; each also says: still here.
+#: Seconds between two looks for evidence that the controller lacks.
 _FLUSH_S = 0.2
 
 
@@ -66,6 +65,9 @@ class ControlLine:
         self._incarnation = incarnation
         #: Set when the first table is in force, or the controller is known to be away.
         self._first = asyncio.Event()
+        #: The newest table in force that is not on disk yet.
+        self._unsaved: RouteTable | None = None
+        self._to_save = asyncio.Event()
 
     async def start(self, patience_s: float) -> None:
         """Return when a table is in force: the controller's, or the one on disk.
@@ -83,11 +85,15 @@ class ControlLine:
 
     async def run(self) -> None:
         """Follow the controller until cancelled."""
-        while True:
-            with suppress(OSError, FrameError):
-                await self._follow()
-            self._first.set()
-            await asyncio.sleep(_RETRY_S)
+        saving = asyncio.create_task(self._save())
+        try:
+            while True:
+                with suppress(OSError, FrameError):
+                    await self._follow()
+                self._first.set()
+                await asyncio.sleep(_RETRY_S)
+        finally:
+            saving.cancel()
 
     async def _follow(self) -> None:
         reader, writer = await asyncio.open_unix_connection(self._socket_path)
@@ -117,15 +123,14 @@ class ControlLine:
                 await self._apply(tables[-1], writer)
 
     async def _report(self, writer: asyncio.StreamWriter) -> None:
-        """Send evidence and signs of life for as long as the connection lasts."""
+        """Send evidence for as long as the connection lasts."""
         while not writer.is_closing():
             # A controller that does not read gets no more: what it lacks is in the next flush too.
             if not writer.transport.get_write_buffer_size():
-                writer.write(encode(Frame(Kind.HEARTBEAT)))
                 flush = self._dataplane.book.flush()
                 if flush is not None:
-                    sequence, stages = flush
-                    body = Flush(self._gateway_id, self._incarnation, sequence, stages)
+                    body = Flush(self._gateway_id, self._incarnation, *flush)
+                    sequence = body.sequence
                     content = msgspec.msgpack.encode(body)
                     writer.write(encode(Frame(Kind.SUMMARY, sequence, content)))
             await asyncio.sleep(_FLUSH_S)
@@ -143,8 +148,18 @@ class ControlLine:
         self._first.set()
         answer = Acknowledge(table.generation)
         writer.write(encode(Frame(Kind.ACKNOWLEDGE, meta=msgspec.msgpack.encode(answer))))
-        try:
-            await asyncio.to_thread(save_routes, self._routes_path, table)
-        except OSError as error:
-            # Serving goes on; only this gateway's next start without a controller would suffer.
-            _log.error("routes_not_saved", path=str(self._routes_path), error=str(error))
+        self._unsaved = table
+        self._to_save.set()
+
+    async def _save(self) -> None:
+        """Keep the newest table on disk. The next table must not wait for a slow disk."""
+        while True:
+            await self._to_save.wait()
+            self._to_save.clear()
+            if self._unsaved is None:
+                continue
+            try:
+                await asyncio.to_thread(save_routes, self._routes_path, self._unsaved)
+            except OSError as error:
+                # Serving goes on; only this gateway's next start without a controller would suffer.
+                _log.error("routes_not_saved", path=str(self._routes_path), error=str(error))

@@ -11,6 +11,7 @@ from types import MappingProxyType
 
 from serinus.errors import ResourceDoesNotExist, TemporarilyUnavailable
 from serinus.gateway.book import Book
+from serinus.gateway.caller import Callers
 from serinus.gateway.pool import Pool, ReplicaLink
 from serinus.gateway.shadow import Shadow
 from serinus.gateway.stage import LiveStage
@@ -18,6 +19,9 @@ from serinus.replica.protocol import Format, Frame
 from serinus.traffic import EndpointRoutes, ReplicaAddress, RouteTable, Split, StageRoute
 
 __all__ = ["DataPlane", "EndpointState"]
+
+
+_CALLERS = Callers(None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +33,8 @@ class EndpointState:
     pools: MappingProxyType[str, Pool]
     #: Set while a rollout is under way; then it decides and not the split.
     stage: LiveStage | None = None
+    #: Who is counted as whom.
+    callers: Callers = _CALLERS
 
     @property
     def ready(self) -> bool:
@@ -84,7 +90,7 @@ class DataPlane:
                 for replica in served.replicas
             }
             for replica in wanted - self._links.keys():
-                self._links[replica] = ReplicaLink(replica, self._on_reject)
+                self._links[replica] = ReplicaLink(replica, self._on_reject, self._clock)
             await self._connected([self._links[replica] for replica in wanted])
             states = [self._state(endpoint) for endpoint in table.endpoints]
             self._endpoints = MappingProxyType({state.name: state for state in states})
@@ -111,15 +117,17 @@ class DataPlane:
         body: bytes,
         format_: Format,
         headers: Iterable[tuple[bytes, bytes]] = (),
+        request_id: bytes = b"",
     ) -> tuple[Pool, Frame]:
         """Score ``body`` on the entity that the stage or the split chooses, or on the one pinned.
 
         ``headers`` have lower-case names. Raises ResourceDoesNotExist for an entity that is not
         there, and what `Pool.call` raises.
         """
+        meta = state.callers.meta(headers, body, format_, request_id)
         if served is None:
             if state.stage is not None:
-                return await state.stage.invoke(headers, body, format_)
+                return await state.stage.invoke(headers, body, format_, meta, request_id)
             if state.split is None:
                 raise TemporarilyUnavailable(
                     f"Endpoint '{state.name}' has nothing to serve yet.", retry_after=1
@@ -133,7 +141,7 @@ class DataPlane:
                 f"Endpoint '{state.name}' has no served entity '{served}'; "
                 f"it has {', '.join(state.pools) or 'none'}."
             )
-        _, frame = await pool.call(body, format_)
+        _, frame = await pool.call(body, format_, meta)
         return pool, frame
 
     def close(self) -> None:
@@ -159,7 +167,8 @@ class DataPlane:
         stage = None
         if endpoint.stage is not None and endpoint.stage.stable in pools:
             stage = self._stage(endpoint.stage, pools)
-        return EndpointState(endpoint.name, split, MappingProxyType(pools), stage)
+        callers = Callers(endpoint.caller)
+        return EndpointState(endpoint.name, split, MappingProxyType(pools), stage, callers)
 
     def _stage(self, route: StageRoute, pools: dict[str, Pool]) -> LiveStage:
         recorder = self.book.recorder(route)

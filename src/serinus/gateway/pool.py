@@ -5,6 +5,7 @@ RouteTable. A pool never reaches a replica of another served entity.
 """
 
 import asyncio
+import time
 from collections.abc import Callable
 from enum import Enum
 from typing import cast
@@ -64,8 +65,17 @@ class LinkState(Enum):
 class ReplicaLink(asyncio.Protocol):
     """One connection to one replica, redialled until `retire` is called."""
 
-    def __init__(self, address: ReplicaAddress, on_reject: Callable[[str, str], None]) -> None:
+    def __init__(
+        self,
+        address: ReplicaAddress,
+        on_reject: Callable[[str, str], None],
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        """``clock`` is the one that requests are timed by."""
         self.address = address
+        #: When it last presented itself; a replica that has just joined may still be cold.
+        self.joined_at = float("-inf")
+        self._clock = clock
         self.state = LinkState.DIALLING
         self.ready = asyncio.Event()
         #: Answers that have come, late ones included.
@@ -109,7 +119,9 @@ class ReplicaLink(asyncio.Protocol):
             else:
                 return
 
-    async def call(self, body: bytes, format_: Format, deadline_s: float) -> Frame:
+    async def call(
+        self, body: bytes, format_: Format, deadline_s: float, meta: bytes = b""
+    ) -> Frame:
         """The RESPONSE to one request; raises ReplicaGone, or NoAnswer after that time."""
         loop = asyncio.get_running_loop()
         self._next_id = id_ = self._next_id + 1
@@ -118,7 +130,7 @@ class ReplicaLink(asyncio.Protocol):
         timer = loop.call_later(deadline_s, _expire, future, self)
         transport = cast(asyncio.Transport, self._transport)
         transport.write(
-            encode(Frame(Kind.REQUEST, id_, body, format=format_, aux=int(deadline_s * 1000)))
+            encode(Frame(Kind.REQUEST, id_, body, meta, format_, 0, int(deadline_s * 1000)))
         )
         try:
             return await future
@@ -195,6 +207,7 @@ class ReplicaLink(asyncio.Protocol):
             )
             return False
         self._greeted = True
+        self.joined_at = self._clock()
         self.state = LinkState.READY
         self.ready.set()
         return True
@@ -216,7 +229,9 @@ class Pool:
         self._limit = route.queue_limit
         self._deadline_s = route.deadline_s
 
-    async def call(self, body: bytes, format_: Format) -> tuple[ReplicaLink, Frame]:
+    async def call(
+        self, body: bytes, format_: Format, meta: bytes = b""
+    ) -> tuple[ReplicaLink, Frame]:
         """The RESPONSE to one request and the link that it came over.
 
         Raises ResourceExhausted when the queue is full, NoAnswer when no answer came in time, and
@@ -227,12 +242,12 @@ class Pool:
         give_up_at = loop.time() + self._deadline_s
         link = self._pick()
         try:
-            return link, await link.call(body, format_, self._deadline_s)
+            return link, await link.call(body, format_, self._deadline_s, meta)
         except ReplicaGone:
             # Nothing of an answer was sent when a replica dies, so a sibling may try, once.
             sibling = self._pick(excluding=link)
         try:
-            return sibling, await sibling.call(body, format_, give_up_at - loop.time())
+            return sibling, await sibling.call(body, format_, give_up_at - loop.time(), meta)
         except ReplicaGone as gone:
             raise NoReplica(
                 f"Two replicas of '{self.name}' ended while they worked on this request.",

@@ -5,9 +5,12 @@ Events that share a cause are made one event here. It never waits, and what it k
 
 import asyncio
 from collections.abc import Callable
+from itertools import islice
 
 from serinus.errors import DeadlineExceeded, ResourceExhausted, SerinusError
+from serinus.evidence.exposure import Exposure, request_key
 from serinus.evidence.summary import Arm, ErrorClass, Exclusion, StageSummary, event_key
+from serinus.gateway.exposures import Exposures, Picker, client_of
 from serinus.gateway.pool import Cause, NoAnswer, NoReplica, ReplicaLink
 from serinus.gateway.prediction import label
 from serinus.replica.protocol import Frame
@@ -19,13 +22,14 @@ __all__ = ["Recorder", "fault_of"]
 _RETRY_S = 60.0
 #: Seconds after which an outage that lasts is another event.
 _OUTAGE_S = 60.0
-#: Seconds within which failures of one and the same body are one event.
+#: Seconds within which failures of one and the same body, which was answered too, are one event.
 _STORM_S = 1.0
 #: Entries of each short memory; past it the older half is forgotten.
 _REMEMBERED = 20_000
 #: Answers whose predictions are read, whichever arm they are of, in each so many seconds.
 _READ, _READ_S = 100, 0.25
-#: Bodies longer than this are not looked at for the client's request id, and only their ends are.
+#: Only the ends of a body are looked at for the client's request id, and of one that is longer than
+#: this only they are compared.
 _LONG_BODY, _END = 64 * 1024, 1024
 _REQUEST_ID = b'"client_request_id"'
 #: Cells of the map of seen units, a power of two. Two units in one cell count as one, equally
@@ -33,8 +37,10 @@ _REQUEST_ID = b'"client_request_id"'
 _CELLS = 1 << 23
 _WHOLE_POINT = float(1 << 53)
 
-#: arm, the unit's point, began, ended, link, answer or error, request body
-_Entry = tuple[Arm, float | None, float, float, ReplicaLink | None, Frame | SerinusError, bytes]
+#: arm, the unit's point, began, ended, link, answer or error, request body, id if it was picked
+_Entry = tuple[
+    Arm, float | None, float, float, ReplicaLink | None, Frame | SerinusError, bytes, bytes
+]
 
 
 class Recorder:
@@ -44,7 +50,13 @@ class Recorder:
     by which ``opened_at`` is when the stage came into force here.
     """
 
-    def __init__(self, route: StageRoute, opened_at: float, wall: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        route: StageRoute,
+        opened_at: float,
+        wall: Callable[[], float],
+        exposures: Exposures | None = None,
+    ) -> None:
         self.summary = StageSummary(
             route.rollout_id,
             route.stage,
@@ -55,7 +67,11 @@ class Recorder:
         self.version = 0
         #: Requests that were routed by this stage and have no outcome yet.
         self.in_flight = 0
+        #: Says at a request's arrival whether an outcome may be told of it.
+        self.picker = Picker(route.exposures_per_s if exposures is not None else 0.0, opened_at)
+        self._exposures = exposures
         self._warm_at = opened_at + route.warmup_s
+        self._warmup_s = route.warmup_s
         self._wall = wall
         self._pending: list[_Entry] = []
         self._units: bytearray | None = None
@@ -63,7 +79,7 @@ class Recorder:
         self._unit_keys: dict[float, int] = {}
         self._batches = _Memory()
         self._failed_batches = _Memory()
-        self._bodies = _Memory()
+        self._bodies = _Bodies()
         self._causes = _Memory()
         self._asked = _Memory()
         self._to_read = _READ
@@ -83,14 +99,16 @@ class Recorder:
         link: ReplicaLink | None,
         outcome: Frame | SerinusError,
         body: bytes,
+        picked: bytes = b"",
     ) -> None:
         """Remember one outcome; it is counted when the response is out.
 
         ``point`` is the sticky unit's place in [0, 1), None when the request is the unit.
+        ``picked`` is the request's id if `picker` picked it.
         """
         if not self._pending:
             asyncio.get_running_loop().call_soon(self.fold)
-        self._pending.append((arm, point, began, ended, link, outcome, body))
+        self._pending.append((arm, point, began, ended, link, outcome, body, picked))
 
     def exclude(self, arm: Arm, why: Exclusion) -> None:
         """Count one request that is no evidence."""
@@ -107,25 +125,58 @@ class Recorder:
                 self.summary.exclude(entry[0], Exclusion.WARM_UP)
             elif self._is_retry(entry[6], entry[2]):
                 self.summary.exclude(entry[0], Exclusion.RETRIED)
+            elif self._is_fresh(entry[4], entry[2]):
+                self._leave_out(entry)
             else:
                 self._count(entry)
 
+    def _is_fresh(self, link: ReplicaLink | None, began: float) -> bool:
+        """True for what a replica answered that had only just joined: it may still be cold."""
+        return link is not None and began < link.joined_at + self._warmup_s
+
+    def _leave_out(self, entry: _Entry) -> None:
+        side = self.summary.arm(entry[0])
+        # The unit was sent there all the same: whether the split happened is judged by units.
+        side.units += entry[1] is None or self._is_new(entry[1])
+        self.summary.exclude(entry[0], Exclusion.WARM_UP)
+
     def _count(self, entry: _Entry) -> None:
-        arm, point, began, ended, link, outcome, _ = entry
+        arm, point, began, ended, link, outcome, body, picked = entry
         new = point is None or self._is_new(point)
         fault = fault_of(outcome)
         if fault is not None or not isinstance(outcome, Frame):
             self._fault(entry, fault or ErrorClass.MODEL, new)
             return
+        self._bodies.answered(body)
         if not new:
             self.summary.record(arm, None, None, new_unit=False)
             return
+        if picked:
+            self._expose(arm, point, ended - began, body, picked)
         # All answers of a batch took as long as its slowest: they are one observation.
         if outcome.batch and not self._batches.add((link, outcome.batch), ended):
             self.summary.record(arm, None, None)
         else:
             self.summary.record(arm, None, ended - began, outcome.aux or None)
         self._read(arm, outcome.body, ended)
+
+    def _expose(
+        self, arm: Arm, point: float | None, took: float, body: bytes, picked: bytes
+    ) -> None:
+        """Have it noted who answered, for an outcome that may be told later."""
+        if self._exposures is None:
+            return
+        exposure = Exposure(
+            self.summary.rollout_id,
+            request_key(picked),
+            client_of(body) if _names_itself(body) else None,
+            None if point is None else int(point * _WHOLE_POINT),
+            int((self._wall() - took) * 1e6),
+            arm is Arm.CANDIDATE,
+            self.summary.stage,
+            self.summary.candidate_bp,
+        )
+        self.summary.exposures_dropped += not self._exposures.add(exposure)
 
     def _read(self, arm: Arm, body: bytes, at: float) -> None:
         """Count what was predicted, of so many answers as can be read in passing."""
@@ -138,11 +189,14 @@ class Recorder:
                 self.summary.predicted(arm, predicted)
 
     def _fault(self, entry: _Entry, fault: ErrorClass, new: bool) -> None:
-        arm, point, _, ended, link, outcome, body = entry
+        arm, point, _, ended, link, outcome, body, _ = entry
         key = None
         if fault is not ErrorClass.CLIENT:
+            side = self.summary.arm(arm)
+            side.failed += point is None or point not in self._unit_keys
             if self._counted_already(link, outcome, body, ended):
-                side = self.summary.arm(arm)
+                if point is not None:
+                    self._key(point, None, ended)
                 side.requests += 1
                 side.units += new
                 side.errors[fault] = side.errors.get(fault, 0) + 1
@@ -162,7 +216,7 @@ class Recorder:
         ):
             return True
         # Over all arms together: arm by arm, a storm would weigh the same on 1 % as on 99 %.
-        return len(body) <= _LONG_BODY and not self._bodies.add(hash(body), at, _STORM_S)
+        return not self._bodies.is_event(body, at)
 
     def _key(self, point: float | None, cause: Cause | None, at: float) -> int | None:
         """What this failure shares with others; None when it stands alone."""
@@ -189,13 +243,53 @@ class Recorder:
 
     def _is_retry(self, body: bytes, at: float) -> bool:
         """True when a client sends again, under its own request id, what it sent a moment ago."""
-        if len(body) > _LONG_BODY or (
-            body.find(_REQUEST_ID, 0, _END) < 0
-            and (len(body) <= _END or body.find(_REQUEST_ID, -_END) < 0)
-        ):
+        if not _names_itself(body):
             return False
         # The id is part of the body, so that equal bodies have equal ids.
-        return not self._asked.add(hash(body), at, _RETRY_S)
+        what = hash(body) if len(body) <= _LONG_BODY else (len(body), body[:_END], body[-_END:])
+        return not self._asked.add(what, at, _RETRY_S)
+
+
+def _names_itself(body: bytes) -> bool:
+    """True when a request id of the client's own is in the body, as far as its ends show."""
+    return body.find(_REQUEST_ID, 0, _END) >= 0 or (
+        len(body) > _END and body.find(_REQUEST_ID, -_END) >= 0
+    )
+
+
+class _Bodies:
+    """Bodies that failed. One that nobody ever answers is broken: one event, however often sent."""
+
+    __slots__ = ("_failed",)
+
+    def __init__(self) -> None:
+        #: Hash of a body → when it counted last, and whether it was ever answered since.
+        self._failed: dict[int, tuple[float, bool]] = {}
+
+    def __len__(self) -> int:
+        return len(self._failed)
+
+    def answered(self, body: bytes) -> None:
+        """Somebody answered it: what failed before was not its own fault."""
+        if self._failed and len(body) <= _LONG_BODY:
+            what = hash(body)
+            known = self._failed.get(what)
+            if known is not None:
+                self._failed[what] = (known[0], True)
+
+    def is_event(self, body: bytes, at: float) -> bool:
+        """False for one more failure of a broken body, or of any body within a moment."""
+        if len(body) > _LONG_BODY:
+            return True
+        what = hash(body)
+        last, was_answered = self._failed.get(what, (float("-inf"), True))
+        if not was_answered or at - last < _STORM_S:
+            return False
+        if len(self._failed) >= _REMEMBERED:
+            for old in list(islice(self._failed, _REMEMBERED >> 1)):
+                del self._failed[old]
+        self._failed[what] = (at, last > float("-inf"))
+        return True
 
 
 class _Memory:

@@ -43,6 +43,8 @@ class _Copy:
     format: Format
     answer: Frame
     took: float
+    #: Who sent it; the candidate's live values are told apart by caller as well.
+    meta: bytes = b""
 
     @property
     def size(self) -> int:
@@ -75,10 +77,18 @@ class Shadow:
         """Copies that wait or are on their way."""
         return len(self._waiting) + len(self._tasks)
 
-    def offer(self, pool: Pool, body: bytes, format_: Format, answer: Frame, took: float) -> None:
+    def offer(
+        self,
+        pool: Pool,
+        body: bytes,
+        format_: Format,
+        answer: Frame,
+        took: float,
+        meta: bytes = b"",
+    ) -> None:
         """Copy a request that stable answered in ``took`` seconds to the candidate's ``pool``."""
         bounds = self._bounds
-        copy = _Copy(pool, body, format_, answer, took)
+        copy = _Copy(pool, body, format_, answer, took, meta)
         if (
             len(answer.body) > MAX_READ  # nothing could be compared
             or self.copies >= bounds.copies
@@ -124,7 +134,7 @@ class Shadow:
         self._recorder.exclude(Arm.CANDIDATE, Exclusion.SHADOWED)
         began = self._clock()
         try:
-            _, frame = await copy.pool.call(copy.body, copy.format)
+            _, frame = await copy.pool.call(copy.body, copy.format, copy.meta)
         except SerinusError:
             self._summary.not_compared += 1  # never answered: no evidence either way
             return

@@ -70,10 +70,19 @@ class LiveStage:
         found = None if self._find is None else self._find(headers, body, format_)
         return None if found is None else unit_point(self.route.salt, found)
 
-    async def invoke(self, headers: Headers, body: bytes, format_: Format) -> tuple[Pool, Frame]:
+    async def invoke(
+        self,
+        headers: Headers,
+        body: bytes,
+        format_: Format,
+        meta: bytes = b"",
+        request_id: bytes = b"",
+    ) -> tuple[Pool, Frame]:
         """Score the body on the arm that the request belongs to; raises what `Pool.call` raises."""
         began = self._clock()
         recorder = self.recorder
+        # Before anything says who answers: what is picked must not depend on the arm.
+        picked = request_id if recorder.picker.pick(began) else b""
         point = None if self._find is None else self.unit(headers, body, format_)
         arm, pool = self.side(self._draw() if point is None else point)
         evidence = self._find is None or point is not None
@@ -81,7 +90,7 @@ class LiveStage:
             recorder.exclude(arm, Exclusion.NO_UNIT)
         recorder.in_flight += 1
         try:
-            link, frame = await pool.call(body, format_)
+            link, frame = await pool.call(body, format_, meta)
         except SerinusError as error:
             if evidence:
                 recorder.note(arm, point, began, self._clock(), None, error, body)
@@ -90,9 +99,9 @@ class LiveStage:
             recorder.in_flight -= 1
         ended = self._clock()
         if evidence:
-            recorder.note(arm, point, began, ended, link, frame, body)
+            recorder.note(arm, point, began, ended, link, frame, body, picked)
         if self._shadow_below and arm is Arm.STABLE:
-            self._copy(body, format_, frame, ended - began)
+            self._copy(body, format_, frame, ended - began, meta)
         return pool, frame
 
     def forced(self, served: str) -> None:
@@ -106,7 +115,7 @@ class LiveStage:
                 self.recorder.exclude(arm, Exclusion.FORCED)
                 return
 
-    def _copy(self, body: bytes, format_: Format, frame: Frame, took: float) -> None:
+    def _copy(self, body: bytes, format_: Format, frame: Frame, took: float, meta: bytes) -> None:
         # What the caller got wrong would be wrong for the candidate too.
         if self._draw() < self._shadow_below and fault_of(frame) is not ErrorClass.CLIENT:
-            self.shadow.offer(self._candidate[1], body, format_, frame, took)
+            self.shadow.offer(self._candidate[1], body, format_, frame, took, meta)

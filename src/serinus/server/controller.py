@@ -1,19 +1,24 @@
 """The controller process: store, engine, control loop and the control API on a unix socket."""
 
+import gc
+import math
 import os
 import secrets
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psutil
 import structlog
 from uv import find_uv_bin
 
+from serinus import __version__
 from serinus.controller.bootstrap import endpoint_name, want_model
+from serinus.controller.collector import Collector
 from serinus.controller.evidence import Assessor
 from serinus.controller.executor import Executor
 from serinus.controller.links import GatewayLinks
@@ -22,13 +27,16 @@ from serinus.controller.messages import Messenger, Outside, UndeliveredError
 from serinus.controller.output import replica_logs
 from serinus.controller.prober import Prober
 from serinus.controller.snapshot import Policy
+from serinus.controller.verifier import Subject, Verifier
 from serinus.engine.artifacts import ModelStore
 from serinus.engine.environment import EnvironmentBuilder
 from serinus.engine.environment import Policy as EnvironmentPolicy
 from serinus.engine.local import LocalEngine
 from serinus.engine.registry import default_tracking_uri, move_alias, resolve
+from serinus.engine.verifying import verify_replica
 from serinus.entities import ModelRef
-from serinus.errors import SerinusError
+from serinus.errors import SerinusError, TemporarilyUnavailable
+from serinus.parity.verification import Verification
 from serinus.server.child import (
     CONFIG_FAULT,
     Inheritance,
@@ -41,6 +49,7 @@ from serinus.server.identity import WORKSPACE_ID
 from serinus.server.layout import Layout
 from serinus.server.webhook import post_json
 from serinus.settings import Settings
+from serinus.store.failures import StoreAway
 from serinus.store.repository import Store, StoreError
 
 if TYPE_CHECKING:
@@ -49,6 +58,8 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 _log = structlog.get_logger("serinus.controller")
+#: How long a replica may take for one answer of its verification.
+_ANSWER_S = 30.0
 
 
 def _now() -> datetime:
@@ -102,6 +113,14 @@ class _Controller:
         )
         # A predict that outlasts every deadline has no caller left to answer.
         self._prober = Prober(hang_s=settings.deadline + 10, clock=time.monotonic, wake=self._wake)
+        self._collector = Collector(
+            self.store,
+            clock=time.monotonic,
+            # Hours of live values are those of the calendar.
+            wall=time.time,  # noqa: TID251
+            every_s=settings.live_every,
+            retention_h=math.ceil(settings.live_retention / 3600),
+        )
         self._messenger = Messenger(self.store, self._outside(), clock=_now)
         self._loop = Loop(
             self.store,
@@ -113,8 +132,27 @@ class _Controller:
             judge=self._assessor.judge,
             policy=_policy(settings, epoch),
             clock=_now,
+            collector=self._collector,
+            verifier=self._verifier(epoch),
         )
         self._engine.watch(self._wake)
+
+    def _verifier(self, epoch: int) -> Verifier:
+        def verify(subject: Subject) -> Verification:
+            directory = self._models.path(subject.model_digest)
+            return verify_replica(
+                directory, subject.address, subject.model_digest, timeout_s=_ANSWER_S
+            )
+
+        settings = self._settings
+        return Verifier(
+            self.store,
+            verify,
+            settings=f"serinus {__version__}, max_batch {settings.max_batch}, "
+            f"threads {settings.threads}",
+            epoch=epoch,
+            wake=self._wake,
+        )
 
     def _wake(self) -> None:
         self._loop.wake()
@@ -152,14 +190,20 @@ class _Controller:
             want_model(self.store, uri, name, at=_now(), new_id=_new_id)
         self._links.start()
         self._prober.start()
+        self._collector.start()
         turning = threading.Thread(target=self._loop.run, name="control-loop", daemon=True)
         turning.start()
         # The loop works on while the API's libraries load: a first answer comes a second sooner.
         server = self._api()
+        # What is imported by now stays for ever: no collection has to walk it again, and a wish
+        # need not wait for one that does.
+        gc.collect()
+        gc.freeze()
         say_alive(inheritance)
         server.run()
         self._loop.stop()
         self._prober.stop()
+        self._collector.stop()
         turning.join(timeout=5)
         self._links.close()
         self._executor.close()
@@ -178,6 +222,10 @@ class _Controller:
             clock=_now,
             new_id=_new_id,
             workspace_id=WORKSPACE_ID,
+            refresh_live=self._collector.refresh,
+            evidence=self._collector.records,
+            notify=_notify,
+            model_directory=self._models.path,
         )
         self._layout.controller_socket.unlink(missing_ok=True)
         return uvicorn.Server(
@@ -193,6 +241,13 @@ class _Controller:
                 timeout_graceful_shutdown=5,
             )
         )
+
+
+def _notify(url: str, body: Mapping[str, Any]) -> None:
+    try:
+        post_json(url, dict(body))
+    except UndeliveredError as error:
+        raise TemporarilyUnavailable(str(error)) from error
 
 
 def _policy(settings: Settings, epoch: int) -> Policy:
@@ -214,6 +269,10 @@ def main() -> None:
         controller = _Controller(inheritance)
         end_with(inheritance.lifeline_fd)
         controller.run(inheritance)
+    except StoreAway as error:
+        # Tried again by the supervisor: gateways serve on by the table that they have.
+        _log.error("controller_can_not_start_yet", why=error.message)
+        sys.exit(1)
     except (StoreError, SerinusError) as error:
         _log.error("controller_can_not_start", why=error.message)
         sys.exit(CONFIG_FAULT)

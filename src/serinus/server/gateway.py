@@ -1,6 +1,7 @@
 """The gateway process: uvicorn on the inherited listening socket, the data plane behind it."""
 
 import asyncio
+import gc
 import random
 import secrets
 import socket
@@ -65,6 +66,9 @@ async def _run(inheritance: Inheritance) -> None:
             timeout_graceful_shutdown=int(settings.drain) or 1,
         )
     )
+    # What is imported by now stays for ever; no request waits while a collection walks it.
+    gc.collect()
+    gc.freeze()
     voice = asyncio.create_task(_speak(inheritance))
     ending = asyncio.create_task(_drain(server, app))
     await server.serve(sockets=[socket.socket(fileno=inheritance.listen_fd)])

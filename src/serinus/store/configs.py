@@ -135,6 +135,20 @@ def fail(
     return True
 
 
+def drop(connection: Connection, endpoint_id: str, version: int, at: datetime) -> bool:
+    """End an update as if it had never been asked for; False when it is not being deployed."""
+    if not _is_deploying(connection, endpoint_id, version):
+        return False
+    update_endpoint(
+        connection,
+        endpoint_id,
+        at,
+        pending_version=None,
+        config_update=ConfigUpdate.NOT_UPDATING.value,
+    )
+    return True
+
+
 def resume_pending(connection: Connection, endpoint_id: str, version: int, at: datetime) -> None:
     """Take up a failed update again; raises ResourceConflict while another is in progress."""
     row = connection.execute(select(_endpoints).where(_endpoints.c.id == endpoint_id)).one()

@@ -4,18 +4,31 @@ Reads see one snapshot; every write holds the one write lock from its first stat
 nothing is ever read, changed and written back over somebody else's change.
 """
 
+import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, select, text
+import msgspec
+from sqlalchemy import (
+    URL,
+    Connection,
+    Engine,
+    UpdateBase,
+    create_engine,
+    event,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from serinus.errors import InvalidParameterValue
 from serinus.store import tables
-from serinus.store.failures import StoreBusy, StoreError
+from serinus.store.failures import StoreAway, StoreBusy, StoreError
 from serinus.store.versions import bring_up_to_date
 
 __all__ = ["BUSY_TIMEOUT_S", "Database"]
@@ -26,13 +39,18 @@ BUSY_TIMEOUT_S = 5.0
 # Any number will do, as long as nobody else on the server uses it.
 _MIGRATION_LOCK = 0x5E_1205
 
+#: What the counter of changes counts (see `serinus.store.kept`), and where it is noted meanwhile.
+_COUNTED = frozenset({tables.endpoints, tables.configs, tables.served_entities})
+_CHANGED = "serinus_changed"
+
 
 class Database:
     """An engine with the store's rules for transactions."""
 
     def __init__(self, engine: Engine, *, busy_timeout_s: float) -> None:
         self._engine = engine
-        self._where = engine.url.database or str(engine.url)
+        event.listen(engine, "after_execute", _note_change)
+        self._where = _where(engine.url)
         self._busy_timeout_s = busy_timeout_s
         # Threads of one process queue here: SQLite's own lock is polled, and can starve one.
         self._writing = threading.Lock()
@@ -71,7 +89,11 @@ class Database:
             with self._translated(), self._begin(write=True) as connection:
                 # PostgreSQL's counterpart of BEGIN IMMEDIATE; SQLite renders no FOR UPDATE.
                 connection.execute(select(tables.control.c.epoch).with_for_update())
+                connection.info.pop(_CHANGED, None)  # of a transaction that was rolled back
                 yield connection
+                if connection.info.pop(_CHANGED, False):
+                    count = tables.control.c.changes + 1
+                    connection.execute(update(tables.control).values(changes=count))
         finally:
             self._writing.release()
 
@@ -99,8 +121,19 @@ class Database:
             raise
         except DBAPIError as error:
             cause = str(error.orig)
+            if "NUL (0x00)" in cause:
+                raise InvalidParameterValue(
+                    "A name or text holds the character U+0000, which PostgreSQL can't keep. "
+                    "Leave it out."
+                ) from error
             if "locked" in cause or "lock timeout" in cause:
                 raise self._busy() from error
+            if self._engine.dialect.name == "postgresql" and _is_away(error):
+                raise StoreAway(
+                    f"The store {self._where} does not answer: {cause.strip()}. What is served "
+                    f"goes on; changes have to wait until the server is back.",
+                    retry_after=1,
+                ) from error
             raise StoreError(
                 f"The store {self._where} can't be used: {cause}. {_way_out(cause)}"
             ) from error
@@ -134,7 +167,12 @@ def _checked(url: str) -> URL:
 def _engine(url: URL, *, busy_timeout_s: float) -> Engine:
     millis = int(busy_timeout_s * 1000)
     if url.get_backend_name() == "sqlite":
-        engine = create_engine(url, connect_args={"timeout": busy_timeout_s}, pool_size=8)
+        engine = create_engine(
+            url,
+            connect_args={"timeout": busy_timeout_s},
+            pool_size=8,
+            json_deserializer=_from_json,
+        )
         event.listen(engine, "connect", _configure_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
@@ -142,12 +180,21 @@ def _engine(url: URL, *, busy_timeout_s: float) -> Engine:
         return create_engine(
             url,
             pool_pre_ping=True,
+            json_deserializer=_from_json,
             connect_args={"options": f"-c lock_timeout={millis}"},
         )
     except ModuleNotFoundError as error:
         raise StoreError(
             f"A PostgreSQL store needs {error.name}: install it with pip install 'psycopg[binary]'."
         ) from error
+
+
+def _from_json(text: str | bytes) -> Any:
+    """Journal entries are large and often read; only NaN and the like need the slower reader."""
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        return json.loads(text)
 
 
 def _configure_sqlite(connection: Any, _record: object) -> None:
@@ -167,13 +214,40 @@ def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
 
 
+def _note_change(connection: Connection, statement: Any, *_: object) -> None:
+    """Whoever writes need not think of the counter, so nobody can forget it."""
+    if isinstance(statement, UpdateBase) and statement.table in _COUNTED:
+        connection.info[_CHANGED] = True
+
+
+def _where(url: URL) -> str:
+    """The store as people know it, without its password."""
+    if url.get_backend_name() == "sqlite":
+        return url.database or str(url)
+    host = url.host or url.query.get("host") or "localhost"
+    return f"{url.database} on {host}"
+
+
+def _is_away(error: DBAPIError) -> bool:
+    """Whether the server is down, starting or stopping, not whether it refuses us."""
+    state: str | None = getattr(error.orig, "sqlstate", None)
+    if state is not None:
+        return state.startswith(("08", "57P"))
+    # No server, no state: what the client library says has to do.
+    said = str(error.orig)
+    gone = error.connection_invalidated or "connection" in said
+    return gone and "FATAL" not in said
+
+
 def _way_out(cause: str) -> str:
     if "unable to open" in cause:
         return "Check that its folder exists and that this user may write there."
     if "readonly" in cause:
         return "Give this user the right to write to the file and its folder."
-    if "full" in cause:
+    if "full" in cause or "No space left" in cause:
         return "Make room on the disk."
+    if "authentication failed" in cause or "does not exist" in cause:
+        return "Check the user, the password and the database's name in SERINUS_STORE."
     if "not a database" in cause or "malformed" in cause:
         return "Restore it from a backup, or move it away to start with an empty one."
     return "Check the file, its disk and its rights."

@@ -2,7 +2,7 @@
 
 from serinus.errors import SerinusError, TemporarilyUnavailable
 
-__all__ = ["FencedOut", "StoreBusy", "StoreError"]
+__all__ = ["FencedOut", "StoreAway", "StoreBusy", "StoreError"]
 
 
 class StoreError(SerinusError):
@@ -13,6 +13,10 @@ class StoreError(SerinusError):
 
 class StoreBusy(TemporarilyUnavailable):
     """Another process has been writing to the store for too long; try again in a moment."""
+
+
+class StoreAway(TemporarilyUnavailable):
+    """The database server does not answer; what is served goes on without it."""
 
 
 class FencedOut(SerinusError):

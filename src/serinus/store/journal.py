@@ -1,6 +1,6 @@
 """The journal: what happened, when and by whom. Nothing here changes or deletes an entry."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -10,7 +10,7 @@ from sqlalchemy import Connection, insert, select
 from serinus.store import tables
 from serinus.store.instants import from_millis, to_millis
 
-__all__ = ["JournalEntry", "append", "read", "read_last"]
+__all__ = ["JournalEntry", "append", "last_of", "read", "read_back"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +78,26 @@ def read(
     )
 
 
-def read_last(connection: Connection, rollout_id: str, limit: int) -> tuple[JournalEntry, ...]:
-    """The newest entries that speak of a rollout, oldest first."""
+def read_back(
+    connection: Connection, rollout_id: str, until: Callable[[JournalEntry], bool], limit: int
+) -> tuple[JournalEntry, ...]:
+    """The newest entries of a rollout back to the one that ``until`` looks for, oldest first.
+
+    One by one: an entry holds all the evidence of its moment, and the newest is mostly enough.
+    """
     query = select(tables.entries.c.id).where(tables.entries.c.rollout_id == rollout_id)
     newest = connection.execute(query.order_by(tables.entries.c.id.desc()).limit(limit)).scalars()
-    ids = newest.all()
-    return read(connection, None, ids[-1] - 1, limit, rollout_id) if ids else ()
+    found: list[JournalEntry] = []
+    for id_ in newest.all():
+        found += read(connection, None, id_ - 1, 1, rollout_id)
+        if until(found[-1]):
+            break
+    return tuple(reversed(found))
+
+
+def last_of(connection: Connection, endpoint_id: str, kind: str) -> JournalEntry | None:
+    """The newest entry of one kind that speaks of an endpoint."""
+    of_kind = (tables.entries.c.endpoint_id == endpoint_id) & (tables.entries.c.kind == kind)
+    query = select(tables.entries.c.id).where(of_kind)
+    newest = connection.execute(query.order_by(tables.entries.c.id.desc()).limit(1)).scalar()
+    return read(connection, endpoint_id, newest - 1, 1)[0] if newest is not None else None

@@ -16,8 +16,12 @@ from serinus.store.database import BUSY_TIMEOUT_S, Database
 from serinus.store.failures import FencedOut, StoreBusy, StoreError
 from serinus.store.instants import to_millis
 from serinus.store.journal import JournalEntry
-from serinus.store.reading import config_at, live_row, read_endpoints
+from serinus.store.kept import Kept, routes_now
+from serinus.store.live import LiveHours
+from serinus.store.outcomes import Outcomes
+from serinus.store.reading import live_row, read_endpoints
 from serinus.store.rollouts import Rollouts
+from serinus.store.verifications import Verifications
 from serinus.traffic import EndpointRoutes, RouteTable
 
 __all__ = ["FencedOut", "Store", "StoreBusy", "StoreError"]
@@ -31,12 +35,17 @@ class Store:
     Any call may raise StoreBusy (another writer holds the store for too long) or StoreError (it
     can't be used; the message says why). ``journal`` entries are written in the same transaction as
     the change, and only when the change took place. Calls that take ``epoch`` raise FencedOut when
-    a newer controller has taken its epoch.
+    a newer controller has taken its epoch. What is read is shared between readers: nobody may
+    change the dicts in it.
     """
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._kept = Kept()
         self.rollouts = Rollouts(database)
+        self.outcomes = Outcomes(database)
+        self.verifications = Verifications(database)
+        self.live = LiveHours(database)
 
     @classmethod
     def open(cls, url: str, *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> "Store":
@@ -82,14 +91,14 @@ class Store:
 
     def endpoints(self, *, include_deleted: bool = False) -> tuple[Endpoint, ...]:
         """All endpoints by name; deleted ones, which wait for `purge`, only when asked for."""
-        where = () if include_deleted else (_endpoints.c.deleted_at.is_(None),)
         with self._database.read() as connection:
-            return read_endpoints(connection, *where)
+            found = self._kept.endpoints(connection)
+        return found if include_deleted else tuple(each for each in found if not each.deleted)
 
     def config(self, endpoint_id: str, version: int) -> EndpointConfig | None:
         """One config of an endpoint, earlier ones included."""
         with self._database.read() as connection:
-            return config_at(connection, endpoint_id, version)
+            return self._kept.config(connection, endpoint_id, version)
 
     def put_config(
         self,
@@ -116,13 +125,22 @@ class Store:
         description: str | None = None,
         tags: dict[str, str] | None = None,
         default: bool | None = None,
+        verify_after: datetime | None = None,
+        caller: str | None = None,
         journal: Sequence[JournalEntry] = (),
     ) -> Endpoint:
         """Change what has no part in a config; None leaves a field as it is.
 
         At most one endpoint is the default: making one so ends it for the other.
         """
-        fields = {"description": description, "tags": tags, "is_default": default}
+        again = None if verify_after is None else to_millis(verify_after)
+        fields = {
+            "description": description,
+            "tags": tags,
+            "is_default": default,
+            "verify_after": again,
+            "caller": caller,
+        }
         with self._database.write() as connection:
             row = configs.live(connection, name)
             if default:
@@ -235,7 +253,7 @@ class Store:
         """Make these the routes, as the next generation; the last table when nothing changed."""
         with self._database.write() as connection:
             configs.fence(connection, epoch)
-            last = _routes(connection)
+            last = routes_now(connection)
             if last.endpoints == endpoints:
                 return last
             table = RouteTable(last.generation + 1, endpoints)
@@ -250,7 +268,7 @@ class Store:
     def routes(self) -> RouteTable:
         """The routes that were last published; generation 0 before the first."""
         with self._database.read() as connection:
-            return _routes(connection)
+            return self._kept.routes(connection)
 
     def append(self, entries: Sequence[JournalEntry]) -> None:
         """Add to the journal what belongs to no other change."""
@@ -264,6 +282,11 @@ class Store:
         with self._database.read() as connection:
             return journals.read(connection, endpoint_id, after, limit)
 
+    def last_entry(self, endpoint_id: str, kind: str) -> JournalEntry | None:
+        """The newest entry of one kind that speaks of the endpoint."""
+        with self._database.read() as connection:
+            return journals.last_of(connection, endpoint_id, kind)
+
 
 def _live(connection: Connection, name: str) -> Endpoint:
     found = read_endpoints(connection, _endpoints.c.name == name, _endpoints.c.deleted_at.is_(None))
@@ -274,11 +297,6 @@ def _live(connection: Connection, name: str) -> Endpoint:
 
 def _epoch(connection: Connection) -> int:
     return int(connection.execute(select(tables.control.c.epoch)).scalar_one())
-
-
-def _routes(connection: Connection) -> RouteTable:
-    row = connection.execute(select(tables.routing)).one()
-    return RouteTable(row.generation, rows.routes_of(row.routes))
 
 
 def _clear_default(connection: Connection) -> None:

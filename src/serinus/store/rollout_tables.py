@@ -1,10 +1,21 @@
 """The tables of rollouts. Nothing outside the store imports this; a change needs a migration."""
 
-from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, String, Table, Text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
 
 from serinus.store.tables import json_type, metadata
 
-__all__ = ["events", "evidence", "messages", "policies", "refusals", "rollouts"]
+__all__ = ["events", "evidence", "exposures", "messages", "policies", "refusals", "rollouts"]
 
 _ID = BigInteger().with_variant(Integer, "sqlite")
 
@@ -73,6 +84,29 @@ evidence = Table(
     Column("rollout_id", String(64), ForeignKey("rollouts.id", ondelete="CASCADE"), nullable=False),
     Column("kept", json_type, nullable=False),
     Column("updated_at", BigInteger, nullable=False),
+)
+
+#: Requests whose outcome may still be told; ids are numbers that can't be turned back into them.
+exposures = Table(
+    "exposures",
+    metadata,
+    # The rollout's evidence key.
+    Column("key", String(96), primary_key=True),
+    Column("request", BigInteger, primary_key=True, autoincrement=False),
+    Column("rollout_id", String(64), ForeignKey("rollouts.id", ondelete="CASCADE"), nullable=False),
+    Column("client", BigInteger),
+    Column("unit", BigInteger),
+    # Microseconds: the order of exposure is what outcomes are judged in.
+    Column("at", BigInteger, nullable=False),
+    Column("on_candidate", Boolean, nullable=False),
+    Column("stage", Integer, nullable=False),
+    Column("candidate_bp", Integer, nullable=False),
+    # Metric → value.
+    Column("outcomes", json_type),
+    # With a sticky unit, its first request is the one that counts.
+    UniqueConstraint("key", "unit"),
+    Index("ix_exposures_key_at", "key", "at"),
+    Index("ix_exposures_key_client", "key", "client"),
 )
 
 #: Models that were rolled back: not to be rolled out again but by ``retry``.

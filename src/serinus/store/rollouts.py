@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-import msgspec
-from sqlalchemy import Connection, Row, delete, insert, or_, select, update
+from sqlalchemy import Connection, delete, insert, or_, select, update
 
 from serinus.entities import EndpointConfig
 from serinus.errors import ResourceDoesNotExist
 from serinus.rollout.events import (
     Activate,
+    DropUpdate,
     Effect,
     FailUpdate,
     MoveAlias,
@@ -30,8 +30,9 @@ from serinus.store.database import Database
 from serinus.store.instants import from_millis, to_millis
 from serinus.store.journal import JournalEntry
 from serinus.store.reading import config_at
+from serinus.store.rollout_rows import StoredRollout, Unreadable, readable, rollout_of, rollout_row
 
-__all__ = ["Message", "Refusal", "Rollouts", "StaleDecision", "StoredRollout", "Wish"]
+__all__ = ["Message", "Refusal", "Rollouts", "StaleDecision", "StoredRollout", "Unreadable", "Wish"]
 
 _rollouts, _events = rollout_tables.rollouts, rollout_tables.events
 _messages, _policies = rollout_tables.messages, rollout_tables.policies
@@ -41,17 +42,6 @@ _ENDED = (Phase.SUCCEEDED.value, Phase.ROLLED_BACK.value)
 
 class StaleDecision(Exception):
     """The rollout has changed since the decision's state was read; decide again."""
-
-
-@dataclass(frozen=True, slots=True)
-class StoredRollout:
-    """A rollout's state, and the configs that it moves between."""
-
-    endpoint_id: str
-    stable_version: int
-    target_version: int
-    state: RolloutState
-    revision: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +80,9 @@ class Rollouts:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        #: As last given out by `relevant`; a revision is one state, for ever.
+        self._kept: dict[str, StoredRollout] = {}
+        self._unreadable: tuple[Unreadable, ...] = ()
 
     def create(
         self,
@@ -110,7 +103,7 @@ class Rollouts:
             target = configs.put_pending(connection, row, target_from, at)
             state = rollout_from(row.active_version, target.version)
             stored = StoredRollout(row.id, row.active_version, target.version, state)
-            connection.execute(insert(_rollouts).values(_row(stored)))
+            connection.execute(insert(_rollouts).values(rollout_row(stored)))
             journal.append(connection, entries)
             return stored
 
@@ -122,7 +115,7 @@ class Rollouts:
             ).one_or_none()
         if row is None:
             raise ResourceDoesNotExist(f"There is no rollout '{rollout_id}'.")
-        return _stored(row)
+        return rollout_of(row)
 
     def of_endpoint(self, endpoint_id: str, *, limit: int = 100) -> tuple[StoredRollout, ...]:
         """The endpoint's rollouts, the newest first."""
@@ -133,20 +126,34 @@ class Rollouts:
                     _rollouts.c.started_at.desc(), _rollouts.c.target_version.desc()
                 ).limit(limit)
             )
-            return tuple(_stored(row) for row in found)
+            return tuple(rollout_of(row) for row in found)
 
     def relevant(self, ended_since: datetime) -> tuple[StoredRollout, ...]:
-        """All that are under way, and those that ended after ``ended_since``, oldest first."""
+        """All that are under way, and those that ended after ``ended_since``, oldest first.
+
+        Those that can't be read are left out; `unreadable` names them.
+        """
+        wanted = or_(
+            _rollouts.c.phase.not_in(_ENDED), _rollouts.c.ended_at > to_millis(ended_since)
+        )
+        query = select(_rollouts.c.id, _rollouts.c.revision).where(wanted)
+        by_age = query.order_by(_rollouts.c.started_at, _rollouts.c.target_version)
         with self._database.read() as connection:
-            query = select(_rollouts).where(
-                or_(
-                    _rollouts.c.phase.not_in(_ENDED),
-                    _rollouts.c.ended_at > to_millis(ended_since),
-                )
-            )
-            by_age = query.order_by(_rollouts.c.started_at, _rollouts.c.target_version)
-            found = connection.execute(by_age)
-            return tuple(_stored(row) for row in found)
+            revisions: dict[str, int] = {row.id: row.revision for row in connection.execute(by_age)}
+            kept = {id_: r for id_, r in self._kept.items() if revisions.get(id_) == r.revision}
+            changed = revisions.keys() - kept.keys()
+            self._unreadable = ()
+            if changed:
+                found = connection.execute(select(_rollouts).where(_rollouts.c.id.in_(changed)))
+                read = [readable(row) for row in found]
+                kept.update((r.state.id, r) for r in read if isinstance(r, StoredRollout))
+                self._unreadable = tuple(r for r in read if isinstance(r, Unreadable))
+        self._kept = kept
+        return tuple(kept[id_] for id_ in revisions if id_ in kept)
+
+    def unreadable(self) -> tuple[Unreadable, ...]:
+        """Those under way whose state the last `relevant` could make nothing of."""
+        return self._unreadable
 
     def decide(
         self,
@@ -169,7 +176,7 @@ class Rollouts:
             stored = connection.execute(
                 update(_rollouts)
                 .where(_rollouts.c.id == state.id, _rollouts.c.revision == rollout.revision)
-                .values(_row(after))
+                .values(rollout_row(after))
             )
             if not stored.rowcount:
                 raise StaleDecision(state.id)
@@ -300,10 +307,12 @@ class Rollouts:
         with self._database.read() as connection:
             return journal.read(connection, None, after, limit, rollout_id)
 
-    def last_entries(self, rollout_id: str, limit: int = 20) -> tuple[JournalEntry, ...]:
-        """The newest entries that speak of this rollout, oldest first."""
+    def entries_back_to(
+        self, rollout_id: str, found: Callable[[JournalEntry], bool], limit: int = 20
+    ) -> tuple[JournalEntry, ...]:
+        """The newest entries of this rollout back to the one looked for, oldest first."""
         with self._database.read() as connection:
-            return journal.read_last(connection, rollout_id, limit)
+            return journal.read_back(connection, rollout_id, found, limit)
 
 
 def _apply(connection: Connection, rollout: StoredRollout, effect: Effect, at: datetime) -> None:
@@ -315,6 +324,8 @@ def _apply(connection: Connection, rollout: StoredRollout, effect: Effect, at: d
             configs.copy_to_active(connection, endpoint_id, rollout.stable_version, at)
         case FailUpdate(_, reason):
             configs.fail(connection, endpoint_id, rollout.target_version, reason, at)
+        case DropUpdate():
+            configs.drop(connection, endpoint_id, rollout.target_version, at)
         case RememberRefused(_, _, reason):
             _refuse(connection, rollout, reason, at)
         case Notify(id_, moment, text):
@@ -358,29 +369,4 @@ def _send(
             tries=0,
             not_before=to_millis(at),
         )
-    )
-
-
-def _row(rollout: StoredRollout) -> dict[str, Any]:
-    state = rollout.state
-    return {
-        "id": state.id,
-        "endpoint_id": rollout.endpoint_id,
-        "stable_version": rollout.stable_version,
-        "target_version": rollout.target_version,
-        "phase": state.phase.value,
-        "state": msgspec.to_builtins(state),
-        "revision": rollout.revision,
-        "started_at": to_millis(state.started_at),
-        "ended_at": to_millis(state.ended_at) if state.ended_at else None,
-    }
-
-
-def _stored(row: Row[Any]) -> StoredRollout:
-    return StoredRollout(
-        row.endpoint_id,
-        row.stable_version,
-        row.target_version,
-        msgspec.convert(row.state, RolloutState),
-        row.revision,
     )

@@ -14,6 +14,7 @@ from serinus.entities import (
     EndpointConfig,
     EnvironmentRef,
     ModelRef,
+    Reading,
     ServedEntity,
 )
 from serinus.store.instants import from_millis, to_millis
@@ -50,6 +51,8 @@ def endpoint_row(endpoint: Endpoint) -> dict[str, Any]:
         "tags": endpoint.tags,
         "route_optimized": endpoint.route_optimized,
         "is_default": endpoint.default,
+        "caller": endpoint.caller,
+        "verify_after": to_millis(endpoint.verify_after) if endpoint.verify_after else None,
         "config_update": endpoint.update.value,
         "last_version": max(versions, default=0),
         "active_version": active.version if active else None,
@@ -72,7 +75,9 @@ def endpoint_of(row: Row[Any], configs: dict[tuple[str, int], EndpointConfig]) -
         tags=row.tags,
         route_optimized=row.route_optimized,
         default=row.is_default,
+        verify_after=None if row.verify_after is None else from_millis(row.verify_after),
         deleted=row.deleted_at is not None,
+        caller=row.caller,
     )
 
 
@@ -114,6 +119,7 @@ def entity_rows(endpoint_id: str, config: EndpointConfig) -> list[dict[str, Any]
             "entity_version": entity.entity_version,
             "replicas": entity.replicas,
             "environment_vars": entity.environment_vars,
+            "intake": entity.intake.value,
             "echo": entity.echo,
             "creator": entity.creator,
             "created_at": None if entity.created_at is None else to_millis(entity.created_at),
@@ -141,6 +147,7 @@ def _entity_of(row: Row[Any]) -> ServedEntity:
         entity_version=row.entity_version,
         replicas=row.replicas,
         environment_vars=row.environment_vars,
+        intake=Reading(row.intake),
         echo=row.echo,
         model=msgspec.convert(row.model, ModelRef | None),
         environment=msgspec.convert(row.environment, EnvironmentRef | None),

@@ -13,6 +13,7 @@ from sqlalchemy import (
     ForeignKeyConstraint,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
@@ -26,9 +27,11 @@ __all__ = [
     "endpoints",
     "entries",
     "json_type",
+    "live_hours",
     "metadata",
     "routing",
     "served_entities",
+    "verifications",
 ]
 
 metadata = MetaData(
@@ -59,6 +62,10 @@ endpoints = Table(
     Column("route_optimized", Boolean, nullable=False),
     Column("is_default", Boolean, nullable=False),
     Column("config_update", String(32), nullable=False),
+    # Verifications that began before it do not count.
+    Column("verify_after", BigInteger),
+    # Where requests say who sent them.
+    Column("caller", String(255), nullable=False, server_default=""),
     # The highest config version ever given out: a failed update burns its number.
     Column("last_version", Integer, nullable=False),
     Column("active_version", Integer),
@@ -97,6 +104,8 @@ served_entities = Table(
     Column("entity_version", String(255), nullable=False),
     Column("replicas", Integer, nullable=False),
     Column("environment_vars", json_type, nullable=False),
+    # How requests are read.
+    Column("intake", String(16), nullable=False, server_default="strict"),
     Column("echo", json_type, nullable=False),
     Column("model", json_type),
     Column("environment", json_type),
@@ -129,12 +138,49 @@ entries = Table(
     sqlite_autoincrement=True,
 )
 
+#: What the gates before traffic found, by what was verified: model, environment, variables.
+verifications = Table(
+    "verifications",
+    metadata,
+    Column("key", String(64), primary_key=True),
+    Column("model_digest", String(64), nullable=False),
+    # The rollout's attempt or the config that asked.
+    Column("asked_for", String(128), nullable=False),
+    Column("started_at", BigInteger, nullable=False),
+    Column("ended_at", BigInteger),
+    # What else an answer may depend on: versions and settings of the server.
+    Column("settings", Text, nullable=False),
+    # Null while it runs.
+    Column("report", json_type),
+)
+
+#: Live values by hour, as each replica said last; they outlive the endpoint for a while.
+live_hours = Table(
+    "live_hours",
+    metadata,
+    Column("endpoint_id", String(64), primary_key=True),
+    Column("served_name", String(255), primary_key=True),
+    # Whole hours since the epoch.
+    Column("hour", Integer, primary_key=True, autoincrement=False),
+    Column("caller", String(255), primary_key=True),
+    # The replica's incarnation.
+    Column("source", String(64), primary_key=True),
+    Column("contract", String(64), nullable=False),
+    Column("model_digest", String(64), nullable=False),
+    Column("rows", BigInteger, nullable=False),
+    # A packed sketch, compressed.
+    Column("content", LargeBinary, nullable=False),
+    Index("ix_live_hours_hour", "hour"),
+)
+
 #: One row. Every write transaction locks it first, so writers queue on PostgreSQL as on SQLite.
 control = Table(
     "control",
     metadata,
     Column("id", Integer, CheckConstraint("id = 1", name="single"), primary_key=True),
     Column("epoch", BigInteger, nullable=False),
+    # Counts the transactions that changed endpoints, configs or served entities.
+    Column("changes", BigInteger, nullable=False, server_default="0"),
 )
 
 #: One row: the routes that were last published.

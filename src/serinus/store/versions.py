@@ -23,7 +23,7 @@ from serinus.store import rollout_tables, tables
 __all__ = ["REVISION", "bring_up_to_date"]
 
 #: The newest revision; a test holds it against the migrations.
-REVISION = "0002"
+REVISION = "0007"
 
 # As Alembic itself makes it.
 _stamp = Table(
@@ -50,5 +50,5 @@ def _create(connection: Connection) -> None:
     rollout_tables.rollouts.metadata.create_all(connection)
     _stamp.create(connection)
     connection.execute(insert(_stamp).values(version_num=REVISION))
-    connection.execute(insert(tables.control).values(id=1, epoch=0))
+    connection.execute(insert(tables.control).values(id=1, epoch=0, changes=0))
     connection.execute(insert(tables.routing).values(id=1, generation=0, routes=[]))

@@ -12,6 +12,7 @@ from serinus.testing.memory import EndpointRow, Tables, config_copy, config_kept
 __all__ = [
     "activate",
     "copy_to_active",
+    "current",
     "endpoint_of",
     "fail",
     "live",
@@ -38,7 +39,20 @@ def endpoint_of(tables: Tables, row: EndpointRow) -> Endpoint:
         bare.route_optimized,
         bare.default,
         bare.deleted,
+        bare.verify_after,
+        bare.caller,
     )
+
+
+def current(
+    tables: Tables, row: EndpointRow
+) -> tuple[EndpointConfig | None, EndpointConfig | None]:
+    """The active and the pending config as they are kept."""
+    versions = (row.active, row.pending)
+    active, pending = (
+        None if v is None else tables.configs.get((row.bare.id, v)) for v in versions
+    )
+    return active, pending
 
 
 def _config(tables: Tables, endpoint_id: str, version: int | None) -> EndpointConfig | None:
@@ -109,6 +123,16 @@ def fail(tables: Tables, endpoint_id: str, version: int, message: str, at: datet
     entities = tuple(map(after, config.entities))
     tables.configs[endpoint_id, version] = replace(config, entities=entities)
     update_endpoint(tables, row, at, replace(row.bare, update=ConfigUpdate.UPDATE_FAILED))
+    return True
+
+
+def drop(tables: Tables, endpoint_id: str, version: int, at: datetime) -> bool:
+    """End an update as if it had never been asked for; False when it is not being deployed."""
+    row = _deploying(tables, endpoint_id, version)
+    if row is None:
+        return False
+    bare = replace(row.bare, update=ConfigUpdate.NOT_UPDATING)
+    update_endpoint(tables, replace(row, pending=None), at, bare)
     return True
 
 

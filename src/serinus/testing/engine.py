@@ -173,7 +173,13 @@ class FakeEngine:
     def truth(self) -> tuple[ReplicaStatus, ...]:
         """What really runs now, whether the engine can be reached or not."""
         self._settle()
-        return tuple(self._status(each) for each in self._world.replicas.values())
+        now = self._world.now
+        return tuple(self._status(each, now) for each in self._world.replicas.values())
+
+    @property
+    def epoch(self) -> int:
+        """That of the newest controller it has heard of."""
+        return self._world.lease.epoch
 
     @property
     def renewed_at(self) -> datetime | None:
@@ -211,14 +217,15 @@ class FakeEngine:
             raise SpecChanged(
                 f"Replica {spec.replica_id} exists with another spec; ask for a new id."
             )
-        return self._status(known)
+        return self._status(known, self._world.now)
 
     def list(self) -> tuple[ReplicaStatus, ...]:
         """See `Engine.list`."""
         self._note("list")
         self._reach()
         self._settle()
-        return tuple(self._status(each) for each in self._world.replicas.values())
+        now = self._world.now
+        return tuple(self._status(each, now) for each in self._world.replicas.values())
 
     def watch(self, wake: Callable[[], None]) -> None:
         """See `Engine.watch`."""
@@ -230,10 +237,11 @@ class FakeEngine:
         self._reach()
         self._admit(lease)
 
-    def stop(self, replica_id: str, *, grace_s: float) -> None:
+    def stop(self, replica_id: str, *, grace_s: float, fence_epoch: int) -> None:
         """See `Engine.stop`."""
         self._note("stop", replica_id)
         self._reach()
+        self._admit(Lease(fence_epoch, self._world.lease.ttl_s))
         self._settle()
         replica = self._world.replicas.get(replica_id)
         if replica is None:
@@ -279,11 +287,11 @@ class FakeEngine:
                 if replica.ended or (replica.gone_at is not None and now >= replica.gone_at):
                     del self._world.replicas[replica.spec.replica_id]
                 continue
-            age = (now - replica.began).total_seconds()
             ready_s = replica.script.start_s + replica.script.load_s
             deadline_s = replica.spec.start_deadline_s
-            if replica.ended:
+            if replica.ended or (ready_s <= deadline_s and not replica.script.fails):
                 continue
+            age = (now - replica.began).total_seconds()
             if ready_s > deadline_s and age >= deadline_s:
                 words = f"The model was not ready {deadline_s:g} s after the start and was killed."
                 self._end(replica, -9, words)
@@ -294,8 +302,8 @@ class FakeEngine:
     def _end(replica: _Replica, code: int, message: str) -> None:
         replica.ended, replica.exit_code, replica.message = True, code, message
 
-    def _status(self, replica: _Replica) -> ReplicaStatus:
-        phase = self._phase(replica)
+    def _status(self, replica: _Replica, now: datetime) -> ReplicaStatus:
+        phase = self._phase(replica, now)
         listening = phase is ReplicaPhase.READY
         return ReplicaStatus(
             spec=replica.spec,
@@ -308,12 +316,13 @@ class FakeEngine:
             started_at=replica.began,
         )
 
-    def _phase(self, replica: _Replica) -> ReplicaPhase:
-        age = (self._world.now - replica.began).total_seconds()
+    @staticmethod
+    def _phase(replica: _Replica, now: datetime) -> ReplicaPhase:
         if replica.ended:
             return ReplicaPhase.EXITED
         if replica.stop_at is not None:
             return ReplicaPhase.DRAINING
+        age = (now - replica.began).total_seconds()
         if age < replica.script.start_s:
             return ReplicaPhase.STARTING
         ready = age >= replica.script.start_s + replica.script.load_s != math.inf
@@ -334,7 +343,8 @@ class FakeEngine:
             raise EngineUnreachable("The fake engine was made unreachable.")
 
     def _picture(self) -> dict[str, ReplicaPhase]:
-        return {key: self._phase(each) for key, each in self._world.replicas.items()}
+        now = self._world.now
+        return {key: self._phase(each, now) for key, each in self._world.replicas.items()}
 
     def _note(self, name: str, subject: str = "") -> None:
         self.calls.append(Call(self._world.now, name, subject))

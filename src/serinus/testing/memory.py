@@ -19,6 +19,7 @@ from serinus.store.instants import from_millis, to_millis
 from serinus.store.journal import JournalEntry
 from serinus.store.rollouts import Message, Refusal, StoredRollout, Wish
 from serinus.store.rows import BUILD_LOG_LIMIT
+from serinus.store.verifications import Verified
 from serinus.traffic import RouteTable
 
 __all__ = [
@@ -70,6 +71,7 @@ class Tables:
     policies: dict[str, dict[str, Any]] = field(default_factory=dict)
     evidence: dict[str, tuple[str, dict[str, Any]]] = field(default_factory=dict)
     refusals: dict[tuple[str, str], Refusal] = field(default_factory=dict)
+    verifications: dict[str, Verified] = field(default_factory=dict)
 
     def copy(self) -> "Tables":
         """The same rows, to be changed on their own."""
@@ -86,6 +88,7 @@ class Tables:
             dict(self.policies),
             dict(self.evidence),
             dict(self.refusals),
+            dict(self.verifications),
         )
 
 
@@ -195,4 +198,5 @@ def _entity_copy(entity: ServedEntity) -> ServedEntity:
         entity.build_log,
         entity.creator,
         entity.created_at,
+        entity.intake,
     )

@@ -9,6 +9,7 @@ from serinus.entities import EndpointConfig
 from serinus.errors import ResourceDoesNotExist
 from serinus.rollout.events import (
     Activate,
+    DropUpdate,
     Effect,
     FailUpdate,
     MoveAlias,
@@ -18,7 +19,7 @@ from serinus.rollout.events import (
 )
 from serinus.rollout.state import Phase, RolloutState
 from serinus.store.journal import JournalEntry
-from serinus.store.rollouts import Message, Refusal, StaleDecision, StoredRollout, Wish
+from serinus.store.rollouts import Message, Refusal, StaleDecision, StoredRollout, Unreadable, Wish
 from serinus.testing import configs
 from serinus.testing.memory import KeptMessage, Memory, Tables, append, broken, instant, plain
 
@@ -94,6 +95,10 @@ class FakeRollouts:
             found.sort(key=lambda rollout: rollout.state.started_at)
         return tuple(found)
 
+    def unreadable(self) -> tuple[Unreadable, ...]:
+        """See `Rollouts.unreadable`; what is kept as a value can always be read."""
+        return ()
+
     def decide(
         self,
         rollout: StoredRollout,
@@ -136,7 +141,8 @@ class FakeRollouts:
 
     def wishes(self) -> tuple[Wish, ...]:
         """See `Rollouts.wishes`."""
-        return tuple(replace(w, data=plain(w.data)) for w in self._memory.now.wishes.values())
+        wishes = self._memory.now.wishes.values()
+        return tuple(replace(w, data=plain(w.data)) if w.data else w for w in wishes)
 
     def drop_wish(self, wish_id: int, *, epoch: int, entries: Sequence[JournalEntry] = ()) -> None:
         """See `Rollouts.drop_wish`."""
@@ -238,6 +244,8 @@ def _apply(tables: Tables, rollout: StoredRollout, effect: Effect, at: datetime)
             configs.copy_to_active(tables, endpoint_id, rollout.stable_version, at)
         case FailUpdate(_, reason):
             configs.fail(tables, endpoint_id, rollout.target_version, reason, at)
+        case DropUpdate():
+            configs.drop(tables, endpoint_id, rollout.target_version, at)
         case RememberRefused(_, _, reason):
             _refuse(tables, rollout, reason)
         case Notify(id_, moment, text):

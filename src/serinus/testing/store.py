@@ -6,6 +6,7 @@ It checks what the database checks (transactions, fences, unique names) and noth
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
+from operator import is_not
 
 from serinus.entities import Endpoint, EndpointConfig, ServedEntity
 from serinus.errors import ResourceAlreadyExists
@@ -22,6 +23,7 @@ from serinus.testing.memory import (
     instant,
 )
 from serinus.testing.rollouts import FakeRollouts
+from serinus.testing.verifications import FakeVerifications
 from serinus.traffic import EndpointRoutes, RouteTable
 
 __all__ = ["FakeStore"]
@@ -35,7 +37,11 @@ class FakeStore:
 
     def __init__(self, memory: Memory | None = None) -> None:
         self.memory = memory or Memory()
+        #: The endpoints last given out, for as long as the rows are what they were made of.
+        self._given: tuple[Endpoint, ...] = ()
+        self._made_of: list[object] = []
         self.rollouts = FakeRollouts(self.memory)
+        self.verifications = FakeVerifications(self.memory)
 
     def copy(self) -> "FakeStore":
         """Another store that begins as this one is now."""
@@ -80,7 +86,11 @@ class FakeStore:
         tables = self.memory.now
         rows = [each for each in tables.endpoints.values() if include_deleted or _lives(each)]
         rows.sort(key=lambda row: (row.bare.name, row.bare.created_at))
-        return tuple(configs.endpoint_of(tables, row) for row in rows)
+        made_of = [part for row in rows for part in (row, *configs.current(tables, row))]
+        if len(made_of) != len(self._made_of) or any(map(is_not, made_of, self._made_of)):
+            self._made_of = list(made_of)
+            self._given = tuple(configs.endpoint_of(tables, row) for row in rows)
+        return self._given
 
     def config(self, endpoint_id: str, version: int) -> EndpointConfig | None:
         """See `Store.config`."""
@@ -109,6 +119,8 @@ class FakeStore:
         description: str | None = None,
         tags: dict[str, str] | None = None,
         default: bool | None = None,
+        verify_after: datetime | None = None,
+        caller: str | None = None,
         journal: Sequence[JournalEntry] = (),
     ) -> Endpoint:
         """See `Store.set_fields`."""
@@ -123,6 +135,8 @@ class FakeStore:
                 description=bare.description if description is None else description,
                 tags=bare.tags if tags is None else dict(tags),
                 default=bare.default if default is None else default,
+                verify_after=bare.verify_after if verify_after is None else instant(verify_after),
+                caller=bare.caller if caller is None else caller,
             )
             row = configs.update_endpoint(tables, row, at, bare)
             append(tables, journal)

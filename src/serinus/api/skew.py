@@ -1,0 +1,150 @@
+"""How far an endpoint's live values lie from training's, and two versions' from each other."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Annotated, Any
+
+import msgspec
+from fastapi import APIRouter, Query, Response
+
+from serinus.api.resources import rfc3339
+from serinus.api.window import window_of
+from serinus.errors import ResourceDoesNotExist
+from serinus.parity.folder import Bundle
+from serinus.parity.shape import shape_of
+from serinus.parity.skew import ANSWERS, FieldSkew, Skew, SkewVerdict, skew_between, skew_of
+from serinus.store.hours import VersionSeen, versions_seen
+from serinus.store.repository import Store
+
+__all__ = ["Skews"]
+
+_PATH = "/api/serinus/v1/endpoints/{name}/skew"
+_HOUR_S = 3600
+
+
+class Skews:
+    """Handlers over one store.
+
+    ``refresh`` has the store hold what replicas know now; ``bundle_of`` gives the contract of a
+    model by its digest, or None.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        refresh: Callable[[], None],
+        bundle_of: Callable[[str], Bundle | None],
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._store = store
+        self._refresh = refresh
+        self._bundle_of = bundle_of
+        self._clock = clock
+
+    def router(self) -> APIRouter:
+        """The routes."""
+        router = APIRouter(tags=["parity"])
+        router.add_api_route(_PATH, self.get, methods=["GET"])
+        return router
+
+    def get(
+        self,
+        name: str,
+        window: Annotated[str, Query(max_length=40)] = "24h",
+        version: Annotated[str | None, Query(max_length=255)] = None,
+        caller: Annotated[str | None, Query(max_length=255)] = None,
+    ) -> Response:
+        """The skew of each version that had rows in the window, and between versions.
+
+        Whole hours are counted: the window begins with the hour that it begins in.
+        """
+        at = self._clock()
+        span = window_of(window)
+        endpoint = self._store.endpoint(name)
+        self._refresh()
+        since = int((at - span).timestamp() // _HOUR_S)
+        seen = versions_seen(self._store.live.read(endpoint.id, since=since))
+        chosen = [each for each in seen if version in (None, each.served)]
+        if version is not None and not chosen and not _has(endpoint, version):
+            names = ", ".join(sorted({each.served for each in seen})) or "none"
+            raise ResourceDoesNotExist(
+                f"Endpoint '{name}' has had no served entity '{version[:80]}' in this window; "
+                f"those with live values: {names}."
+            )
+        versions = [self._version(each, caller, seen) for each in chosen]
+        body = {
+            "endpoint": name,
+            "since": rfc3339(datetime.fromtimestamp(since * _HOUR_S, at.tzinfo)),
+            "until": rfc3339(at),
+            "caller": caller,
+            "verdict": _overall([each["verdict"] for each in versions]),
+            "versions": versions,
+        }
+        return Response(msgspec.json.encode(body), media_type="application/json")
+
+    def _version(
+        self, seen: VersionSeen, caller: str | None, others: list[VersionSeen]
+    ) -> dict[str, Any]:
+        total = seen.total(caller)
+        bundle = self._bundle_of(seen.model_digest)
+        if bundle is None or bundle.id != seen.contract:
+            training = Skew(
+                "training",
+                SkewVerdict.NO_PROFILE,
+                total.rows,
+                detail="The contract by which these values were counted is not there any more.",
+            )
+            between: list[Skew] = []
+        else:
+            training = skew_of(total, bundle.contract, bundle.profile)
+            shape = shape_of(bundle.contract, bundle.profile)
+            between = [
+                skew_between(total, other.total(caller), bundle.contract, shape, other.served)
+                for other in others
+                if other is not seen
+            ]
+        return {
+            "version": seen.served,
+            "contract": seen.contract,
+            "rows": total.rows,
+            "skipped_rows": total.skipped,
+            "refused": total.refused,
+            "callers": seen.callers,
+            "verdict": training.verdict.value,
+            "training": _resource(training),
+            "between": [_resource(each) for each in between],
+        }
+
+
+def _has(endpoint: Any, version: str) -> bool:
+    configs = [config for config in (endpoint.active, endpoint.pending) if config is not None]
+    return any(config.entity(version) is not None for config in configs)
+
+
+def _overall(verdicts: list[str]) -> str:
+    """The worst that is known; nothing at all is not enough."""
+    for verdict in (SkewVerdict.SKEWED, SkewVerdict.ALIKE, SkewVerdict.NO_PROFILE):
+        if verdict.value in verdicts:
+            return str(verdict.value)
+    return str(SkewVerdict.NOT_ENOUGH.value)
+
+
+def _resource(skew: Skew) -> dict[str, Any]:
+    return {
+        "against": skew.against,
+        "verdict": skew.verdict.value,
+        "detail": skew.detail,
+        "rows": skew.rows,
+        "fields": [_field(each) for each in skew.fields],
+    }
+
+
+def _field(each: FieldSkew) -> dict[str, Any]:
+    found = {name: getattr(each, name) for name in each.__dataclass_fields__}
+    found["verdict"] = each.verdict.value
+    found["is_answer"] = each.field == ANSWERS
+    return {
+        name: round(value, 6) if isinstance(value, float) else value
+        for name, value in found.items()
+    }

@@ -1,0 +1,98 @@
+"""``serinus skew``: how far live values lie from training's, and two versions' from each other."""
+
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from serinus.cli.connection import DEFAULT_SERVER, ServerOption, TokenOption, connected
+from serinus.cli.output import Exit, Output, OutputOption, show_json, stdout
+
+__all__ = ["skew"]
+
+_EXITS = {
+    "skewed": Exit.FINDING,
+    "alike": Exit.GOOD,
+    "not enough data": Exit.UNDECIDED,
+    "no training profile": Exit.UNDECIDED,
+}
+_COLOURS = {"skewed": "red", "alike": "green"}
+
+
+def skew(
+    endpoint: Annotated[str, typer.Argument(metavar="ENDPOINT", show_default=False)],
+    window: Annotated[str, typer.Option(help="how far back: 30m, 24h, 7d")] = "24h",
+    version: Annotated[
+        str | None, typer.Option(help="only this served entity", show_default=False)
+    ] = None,
+    caller: Annotated[
+        str | None, typer.Option(help="only the rows of this caller", show_default=False)
+    ] = None,
+    server: ServerOption = DEFAULT_SERVER,
+    token: TokenOption = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Compare live values with training, field by field. 0: alike, 1: skewed, 4: can't be said."""
+    with connected(server, token) as client:
+        found = client.skew(endpoint, window=window, version=version, caller=caller)
+    if output is Output.JSON:
+        show_json(found)
+    else:
+        _show(found)
+    raise typer.Exit(_EXITS.get(str(found["verdict"]), Exit.UNDECIDED))
+
+
+def _show(found: dict[str, Any]) -> None:
+    out = stdout()
+    of = f" from {found['caller']}" if found["caller"] else ""
+    head = f"{found['endpoint']}: {_coloured(found['verdict'])}"
+    out.print(f"{head}{escape(of)} since {found['since']}")
+    if not found["versions"]:
+        out.print("No live values were counted in this window.")
+    for version in found["versions"]:
+        callers = ", ".join(
+            f"{name or '(no name)'} {rows:,}" for name, rows in version["callers"].items()
+        )
+        out.print(f"\n{escape(version['version'])}: {version['rows']:,} rows; {escape(callers)}")
+        for kind, fields in version["refused"].items():
+            out.print(f"  refused ({escape(kind)}): {sum(fields.values()):,} requests")
+        for compared in [version["training"], *version["between"]]:
+            _show_compared(compared)
+
+
+def _show_compared(compared: dict[str, Any]) -> None:
+    out = stdout()
+    out.print(f"against {escape(compared['against'])}: {_coloured(compared['verdict'])}")
+    if compared["detail"]:
+        out.print(escape(compared["detail"]))
+    if not compared["fields"]:
+        return
+    table = Table(box=None, pad_edge=False)
+    for name in ("field", "verdict", "PSI", "limit", "null", "was", "new", "why"):
+        table.add_column(name, justify="right" if name in ("PSI", "limit") else "left")
+    for each in compared["fields"]:
+        table.add_row(
+            escape(each["field"]),
+            _coloured(each["verdict"]),
+            _number(each["psi"]),
+            _number(each["limit"]),
+            _share(each["null"]),
+            _share(each["other_null"]),
+            _share(each["novel"]),
+            escape(each["detail"]),
+        )
+    out.print(table)
+
+
+def _coloured(verdict: str) -> str:
+    colour = _COLOURS.get(verdict, "yellow")
+    return f"[{colour}]{escape(verdict)}[/]"
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"
+
+
+def _share(value: float | None) -> str:
+    return "" if value is None else f"{value:.1%}"
