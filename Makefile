@@ -4,7 +4,7 @@ UV := .uv/bin/uv
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help setup demo test check format lint types bench calibrate simulate clean
+.PHONY: help setup demo test check format lint types bench calibrate diagnose-matrix simulate clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -24,7 +24,7 @@ demo: setup  ## two versions of a real model behind one endpoint, split 90/10
 	$(BIN)/serinus demo
 
 test: setup  ## the whole test suite
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2
 
 check: setup format lint types test  ## all that must hold before a commit
 
@@ -42,9 +42,15 @@ types: setup  ## mypy, strict
 
 bench: setup  ## the benchmark table; writes bench/results/*.json
 	$(BIN)/python -m bench
+	$(BIN)/python -m bench.intake
+	$(BIN)/python -m bench.evidence_speed
+	$(BIN)/python -m bench.live_state
 
 calibrate: setup  ## error rates and detection times of every test, at full size (minutes)
 	$(BIN)/python -m bench.calibrate
+
+diagnose-matrix: setup  ## what `serinus diagnose` says of every fault, two data sets, two models
+	$(BIN)/python -m bench.diagnosis
 
 simulate: setup  ## the controller under 100,000 random histories
 	$(BIN)/python -m tests.simulation.walk --seeds 100000

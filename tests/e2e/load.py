@@ -1,9 +1,12 @@
 """Steady traffic from several threads, with a note of every answer."""
 
+import json
+import socket
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -70,3 +73,28 @@ def traffic(server: Running, endpoint: str, threads: int = 4) -> Iterator[Tally]
         until.set()
         for asker in askers:
             asker.join(60)
+
+
+def shares(server: Running, endpoint: str, requests: int, threads: int = 4) -> Counter[str]:
+    """Served name → answers. As many requests as a test has time for: no client library between."""
+    port, body = httpx.URL(server.url).port, json.dumps(ROW).encode()
+    request = (
+        f"POST /serving-endpoints/{endpoint}/invocations HTTP/1.1\r\nhost: localhost\r\n"
+        f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+    ).encode() + body
+
+    def ask(count: int) -> Counter[str]:
+        seen: Counter[str] = Counter()
+        with socket.create_connection(("127.0.0.1", port or 80), 30) as line:
+            answers = line.makefile("rb")
+            for _ in range(count):
+                line.sendall(request)
+                head = iter(answers.readline, b"\r\n")
+                assert next(head) == b"HTTP/1.1 200 OK\r\n"
+                fields = dict(each.decode().strip().lower().split(": ", 1) for each in head)
+                answers.read(int(fields["content-length"]))
+                seen[fields["served-model-name"]] += 1
+        return seen
+
+    with ThreadPoolExecutor(threads) as pool:
+        return sum(pool.map(ask, [requests // threads] * threads), Counter())

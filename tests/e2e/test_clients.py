@@ -28,7 +28,7 @@ from databricks.sdk.service.serving import (
 from mlflow.deployments import get_deploy_client
 from mlflow.tracking import MlflowClient
 
-from tests.e2e.running import Running, running
+from tests.e2e.running import Running, eventually, running
 from tests.models import flights, saved
 
 
@@ -136,8 +136,16 @@ def test_the_sdk_lives_a_whole_life(workspace: WorkspaceClient, server: Running)
     api.delete("flight-delay")
     with pytest.raises(ResourceDoesNotExist):
         api.get("flight-delay")
-    with pytest.raises(NotFound):
-        api.query("flight-delay", dataframe_records=records)
+
+    def refused() -> bool:
+        try:
+            api.query("flight-delay", dataframe_records=records)
+        except NotFound:
+            return True
+        return False
+
+    # The gateways are told right after; until they have heard, they answer as before.
+    eventually(refused, what="the end of its answers")
 
 
 def test_the_mlflow_client_lives_a_whole_life(

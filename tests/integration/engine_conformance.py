@@ -194,7 +194,7 @@ class EngineConformance:
         reach(harness, "a", ReplicaPhase.EXITED)
         harness.pass_time(1.0)
         assert ids(harness.engine) == {"a"}
-        harness.engine.stop("a", grace_s=1.0)
+        harness.engine.stop("a", grace_s=1.0, fence_epoch=0)
         wait(harness, lambda: ids(harness.engine) == set())
 
     def test_what_is_not_known_is_never_an_empty_list(self, harness: Harness) -> None:
@@ -212,42 +212,61 @@ class EngineConformance:
     def test_stop_lets_a_replica_finish_and_forgets_it(self, harness: Harness) -> None:
         harness.engine.ensure(harness.spec("a", "drains-slowly"))
         reach(harness, "a", ReplicaPhase.READY)
-        harness.engine.stop("a", grace_s=30.0)
+        harness.engine.stop("a", grace_s=30.0, fence_epoch=0)
         assert status(harness.engine, "a").phase is ReplicaPhase.DRAINING
         wait(harness, lambda: ids(harness.engine) == set())
 
     def test_stop_is_idempotent(self, harness: Harness) -> None:
         harness.engine.ensure(harness.spec("a"))
         reach(harness, "a", ReplicaPhase.READY)
-        harness.engine.stop("a", grace_s=5.0)
-        harness.engine.stop("a", grace_s=5.0)
+        harness.engine.stop("a", grace_s=5.0, fence_epoch=0)
+        harness.engine.stop("a", grace_s=5.0, fence_epoch=0)
         wait(harness, lambda: ids(harness.engine) == set())
-        harness.engine.stop("a", grace_s=5.0)
+        harness.engine.stop("a", grace_s=5.0, fence_epoch=0)
         assert harness.engine.list() == ()
 
     def test_stopping_the_unknown_is_no_error(self, harness: Harness) -> None:
-        harness.engine.stop("nobody", grace_s=1.0)
-        harness.engine.stop("../../etc/passwd", grace_s=1.0)
+        harness.engine.stop("nobody", grace_s=1.0, fence_epoch=0)
+        harness.engine.stop("../../etc/passwd", grace_s=1.0, fence_epoch=0)
         assert harness.engine.list() == ()
 
     def test_after_the_grace_it_is_killed(self, harness: Harness) -> None:
         harness.engine.ensure(harness.spec("a", "ignores-term"))
         reach(harness, "a", ReplicaPhase.READY)
-        harness.engine.stop("a", grace_s=0.5)
+        harness.engine.stop("a", grace_s=0.5, fence_epoch=0)
         wait(harness, lambda: ids(harness.engine) == set(), within_s=3.0)
 
     def test_a_shorter_grace_wins(self, harness: Harness) -> None:
         harness.engine.ensure(harness.spec("a", "ignores-term"))
         reach(harness, "a", ReplicaPhase.READY)
-        harness.engine.stop("a", grace_s=600.0)
-        harness.engine.stop("a", grace_s=0.1)
+        harness.engine.stop("a", grace_s=600.0, fence_epoch=0)
+        harness.engine.stop("a", grace_s=0.1, fence_epoch=0)
         wait(harness, lambda: ids(harness.engine) == set(), within_s=3.0)
 
     def test_what_still_loads_can_be_stopped(self, harness: Harness) -> None:
         harness.engine.ensure(harness.spec("a", "hangs"))
         reach(harness, "a", ReplicaPhase.LOADING)
-        harness.engine.stop("a", grace_s=2.0)
+        harness.engine.stop("a", grace_s=2.0, fence_epoch=0)
         wait(harness, lambda: ids(harness.engine) == set())
+
+    def test_an_old_epoch_stops_nothing(self, harness: Harness) -> None:
+        harness.engine.ensure(harness.spec("a"))
+        pid = reach(harness, "a", ReplicaPhase.READY).pid
+        newer = harness.successor()
+        newer.renew(Lease(4))
+        for name in ("a", "nobody"):
+            with pytest.raises(FenceError, match="4"):
+                harness.engine.stop(name, grace_s=0.0, fence_epoch=3)
+        harness.pass_time(0.3)
+        found = status(newer, "a")
+        assert (found.phase, found.pid) == (ReplicaPhase.READY, pid)
+        newer.stop("a", grace_s=5.0, fence_epoch=4)
+        wait(harness, lambda: ids(newer) == set())
+
+    def test_who_stops_is_in_charge_from_then_on(self, harness: Harness) -> None:
+        harness.engine.stop("nobody", grace_s=0.0, fence_epoch=7)
+        with pytest.raises(FenceError, match="7"):
+            harness.engine.ensure(harness.spec("a", fence_epoch=6))
 
     # --- logs, watch, renew, the rest ---
 
@@ -266,7 +285,7 @@ class EngineConformance:
     def test_logs_outlive_the_stop(self, harness: Harness) -> None:
         harness.engine.ensure(harness.spec("a", "prints"))
         reach(harness, "a", ReplicaPhase.READY)
-        harness.engine.stop("a", grace_s=2.0)
+        harness.engine.stop("a", grace_s=2.0, fence_epoch=0)
         wait(harness, lambda: ids(harness.engine) == set())
         assert "line 19999" in harness.engine.logs("a")
 
@@ -322,7 +341,7 @@ class EngineConformance:
         harness.engine.ensure(harness.spec("a"))
         reach(harness, "a", ReplicaPhase.READY)
         other = harness.successor()
-        other.stop("a", grace_s=5.0)
+        other.stop("a", grace_s=5.0, fence_epoch=0)
         wait(harness, lambda: ids(other) == set())
         wait(harness, lambda: ids(harness.engine) == set())
 

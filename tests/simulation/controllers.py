@@ -90,14 +90,13 @@ class Controller:
             wake=lambda: None,
             epoch=self.epoch,
             drain_s=5.0,
+            threads=pool,
         )
-        self.executor._fetchers = pool
         outside = Outside(
             post=guard(self, "outside.post", world.post),
             move_alias=guard(self, "outside.move_alias", world.move_alias),
         )
-        self.messenger = Messenger(store, outside, clock=world.now)
-        self.messenger._threads = pool
+        self.messenger = Messenger(store, outside, clock=world.now, threads=pool)
         prober: Any = _Prober(world)
         self.loop = Loop(
             store,

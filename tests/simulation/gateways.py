@@ -75,10 +75,7 @@ class SimulatedLinks(GatewayLinks):
     """The real links, without a socket: connections are handed to them."""
 
     def __init__(self, alive: Callable[[int], bool], roster: "KeptRoster") -> None:
-        super().__init__(
-            Path("nowhere"), alive=alive, wake=lambda: None, clock=lambda: 0.0, roster=roster
-        )
-        self._listener.close()
+        super().__init__(Path("nowhere"), alive=alive, wake=lambda: None, roster=roster)
         self.recall()
 
     def greet(self, wire: Wire, hello: GatewayHello) -> None:

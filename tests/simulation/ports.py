@@ -14,7 +14,16 @@ __all__ = ["Crash", "LinksPort", "Port", "StorePort"]
 _WRITES = ("publish", "save_entity", "activate", "fail", "purge", "append")
 _READS = ("endpoints", "endpoint", "config", "routes", "journal")
 _ROLLOUT_WRITES = ("decide", "drop_wish", "done", "postpone", "keep_evidence")
-_ROLLOUT_READS = ("get", "relevant", "wishes", "messages", "refused", "evidence", "of_endpoint")
+_ROLLOUT_READS = (
+    "get",
+    "relevant",
+    "unreadable",
+    "wishes",
+    "messages",
+    "refused",
+    "evidence",
+    "of_endpoint",
+)
 _ENGINE = ("stage", "ensure", "list", "renew", "stop", "logs")
 
 
@@ -33,14 +42,21 @@ class Port:
         guarded: tuple[str, ...],
         passed: tuple[str, ...] = (),
     ) -> None:
-        for name in guarded:
-            call = guard(controller, f"{prefix}.{name}", getattr(target, name))
-            setattr(self, name, call)
-        for name in passed:
-            setattr(self, name, getattr(target, name))
+        self._controller = controller
+        self._prefix = prefix
+        self._target = target
+        self._guarded = guarded
+        self._passed = passed
 
     def __getattr__(self, name: str) -> Any:
-        raise AttributeError(f"the simulation knows no call named {name}")
+        """Made at its first use: most controllers do not live long enough to use them all."""
+        if name not in self._guarded and name not in self._passed:
+            raise AttributeError(f"the simulation knows no call named {name}")
+        call = getattr(self._target, name)
+        if name in self._guarded:
+            call = guard(self._controller, f"{self._prefix}.{name}", call)
+        setattr(self, name, call)
+        return call
 
 
 class StorePort(Port):

@@ -5,26 +5,41 @@ added to ``corpus.txt``, which the suite always replays.
 """
 
 import argparse
+import os
 import sys
 import time
 from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from multiprocessing import get_context
 from pathlib import Path
 
-from tests.simulation.history import History, replay, seeded, shorter
+from tests.simulation.history import replay, seeded, shorter
 from tests.simulation.quiet import quiet
 
-__all__ = ["CORPUS", "Failure", "corpus", "walk"]
+__all__ = ["CORPUS", "Failure", "Walked", "corpus", "walk", "walk_on_all_cores"]
 
 CORPUS = Path(__file__).with_name("corpus.txt")
 
 
-class Failure(AssertionError):
+@dataclass(frozen=True, slots=True)
+class Failure:
     """A history that went wrong, and why; ``line`` replays it."""
 
-    def __init__(self, seed: int, history: History, error: BaseException) -> None:
-        self.seed = seed
-        self.line = shorter(history, type(error)).text()
-        super().__init__(f"seed {seed}: {type(error).__name__}: {error}\n    {self.line}")
+    seed: int
+    line: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"seed {self.seed}: {self.why}\n    {self.line}"
+
+
+@dataclass(slots=True)
+class Walked:
+    """How many histories held, and those that did not."""
+
+    count: int = 0
+    failures: list[Failure] = field(default_factory=list)
 
 
 def corpus() -> list[str]:
@@ -33,19 +48,37 @@ def corpus() -> list[str]:
     return [line for line in lines if line]
 
 
-def walk(seeds: Iterable[int], *, for_s: float | None = None) -> int:
-    """Replay the history of each seed, for at most so long; how many; raises Failure."""
-    began, count = time.monotonic(), 0
-    for seed in seeds:
-        if for_s is not None and count % 64 == 0 and time.monotonic() - began > for_s:
-            break
-        history = seeded(seed)
-        try:
-            replay(history)
-        except Exception as error:
-            raise Failure(seed, history, error) from error
-        count += 1
-    return count
+def walk(seeds: Iterable[int], *, for_s: float | None = None, on: bool = False) -> Walked:
+    """Replay the history of each seed, for at most so long; ends at a failure unless ``on``."""
+    began, walked = time.monotonic(), Walked()
+    with quiet():
+        for number, seed in enumerate(seeds):
+            if for_s is not None and number % 64 == 0 and time.monotonic() - began > for_s:
+                break
+            history = seeded(seed)
+            try:
+                replay(history)
+            except Exception as error:  # noqa: BLE001 - whatever it was, this history shows it
+                line = shorter(history, type(error)).text()
+                walked.failures.append(Failure(seed, line, f"{type(error).__name__}: {error}"))
+                if not on:
+                    break
+            else:
+                walked.count += 1
+    return walked
+
+
+def walk_on_all_cores(seeds: range, *, for_s: float | None = None, on: bool = False) -> Walked:
+    """The same on every core at once, each with its share of the seeds."""
+    cores = len(getattr(os, "sched_getaffinity", lambda _: ())(0)) or os.cpu_count() or 1
+    # Not forked: whoever walks may have threads.
+    with ProcessPoolExecutor(cores, mp_context=get_context("spawn")) as pool:
+        shares = [
+            pool.submit(walk, seeds[core::cores], for_s=for_s, on=on) for core in range(cores)
+        ]
+        found = [share.result() for share in shares]
+    failures = sorted((f for each in found for f in each.failures), key=lambda each: each.seed)
+    return Walked(sum(each.count for each in found), failures)
 
 
 def main() -> int:
@@ -53,26 +86,19 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Walk through random histories.")
     parser.add_argument("--seeds", type=int, default=100_000)
     parser.add_argument("--from", type=int, default=0, dest="first")
-    parser.add_argument("--keep", action="store_true", help="add a failure to the corpus")
+    parser.add_argument("--keep", action="store_true", help="add failures to the corpus")
     parser.add_argument("--on", action="store_true", help="go on after a failure")
     told = parser.parse_args()
-    began, first, last, failures = time.monotonic(), told.first, told.first + told.seeds, 0
-    with quiet():
-        while first < last:
-            try:
-                first += walk(range(first, last))
-            except Failure as failure:
-                print(failure)
-                failures += 1
-                first = failure.seed + 1
-                if told.keep:
-                    with CORPUS.open("a") as file:
-                        file.write(f"{failure.line}  # {str(failure).splitlines()[0]}\n")
-                if not told.on:
-                    break
+    began = time.monotonic()
+    walked = walk_on_all_cores(range(told.first, told.first + told.seeds), on=told.on)
+    for failure in walked.failures:
+        print(failure)
+        if told.keep:
+            with CORPUS.open("a") as file:
+                file.write(f"{failure.line}  # seed {failure.seed}: {failure.why}\n")
     spent = time.monotonic() - began
-    print(f"seeds {told.first} to {first - 1}: {failures} failures, {spent:.1f} s")
-    return 1 if failures else 0
+    print(f"{walked.count} histories held, {len(walked.failures)} did not, {spent:.1f} s")
+    return 1 if walked.failures else 0
 
 
 if __name__ == "__main__":

@@ -66,7 +66,7 @@ class LocalHarness:
         """End all replicas and engines, whatever the test left."""
         engine = self.open()
         for each in engine.list():
-            engine.stop(each.spec.replica_id, grace_s=0.0)
+            engine.stop(each.spec.replica_id, grace_s=0.0, fence_epoch=1 << 30)
         deadline = time.monotonic() + 10
         while engine.list():
             assert time.monotonic() < deadline, engine.list()

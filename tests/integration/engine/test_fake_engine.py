@@ -66,7 +66,7 @@ def test_calls_are_on_record_in_order():
     fake = FakeEngine()
     fake.stage(ModelRef("d", "u", "u"))
     fake.advance(2.0)
-    fake.stop("a", grace_s=1.0)
+    fake.stop("a", grace_s=1.0, fence_epoch=0)
     assert [(each.name, each.subject) for each in fake.calls] == [("stage", "d"), ("stop", "a")]
     assert (fake.calls[1].at - fake.calls[0].at).total_seconds() == 2.0
 

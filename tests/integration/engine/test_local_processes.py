@@ -51,7 +51,7 @@ def test_nothing_but_the_log_is_left_after_a_stop(harness):
     harness.engine.ensure(harness.spec("a"))
     address = reach(harness, "a", ReplicaPhase.READY).address
     assert Path(address).is_socket()
-    harness.engine.stop("a", grace_s=5.0)
+    harness.engine.stop("a", grace_s=5.0, fence_epoch=0)
     wait(harness, lambda: ids(harness.engine) == set())
     assert not Path(address).exists()
     assert list((harness.home / "run" / "replicas").iterdir()) == []
@@ -62,7 +62,7 @@ def test_a_stop_kills_descendants_too(harness):
     harness.engine.ensure(harness.spec("a", "forks"))
     reach(harness, "a", ReplicaPhase.READY)
     children = [psutil.Process(pid) for pid in children_of(harness, "a")]
-    harness.engine.stop("a", grace_s=0.2)
+    harness.engine.stop("a", grace_s=0.2, fence_epoch=0)
     wait(harness, lambda: ids(harness.engine) == set())
     wait(harness, lambda: not any(map(lives, children)), within_s=3.0)
 
@@ -157,7 +157,7 @@ def test_a_stop_that_a_dead_controller_began_is_finished(harness):
     pid = reach(harness, "a", ReplicaPhase.READY).pid
     harness.local.close()
     harness.engines.remove(harness.local)
-    first.stop("a", grace_s=1.0)
+    first.stop("a", grace_s=1.0, fence_epoch=0)
     first.close()
     harness.engines.remove(first)
     harness.engine = harness.local = harness.open()
@@ -178,7 +178,7 @@ def test_a_pid_that_was_given_to_somebody_else_is_left_alone(harness, changes):
     assert status(other, "a").phase is ReplicaPhase.EXITED
     assert pid is not None
     assert psutil.pid_exists(pid)
-    other.stop("a", grace_s=0.0)
+    other.stop("a", grace_s=0.0, fence_epoch=0)
     wait(harness, lambda: ids(other) == set())
     assert lives(psutil.Process(pid))
     os.kill(pid, signal.SIGKILL)
@@ -278,7 +278,7 @@ def test_a_bad_callback_does_not_end_the_watching(harness):
     reach(harness, "a", ReplicaPhase.READY)
     harness.crash("a")
     reach(harness, "a", ReplicaPhase.EXITED)
-    harness.engine.stop("a", grace_s=1.0)
+    harness.engine.stop("a", grace_s=1.0, fence_epoch=0)
     wait(harness, lambda: ids(harness.engine) == set())
 
 

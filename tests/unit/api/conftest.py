@@ -5,7 +5,6 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -57,9 +56,9 @@ class Api:
 
 
 @pytest.fixture
-def api(tmp_path: Path):
+def api(store_url: str):
     ids = count(1)
-    with closing(Store.open(f"sqlite:///{tmp_path / 'serinus.db'}")) as store:
+    with closing(Store.open(store_url)) as store:
         api = Api(None, store)
         api.app = create_app(
             store,
@@ -73,7 +72,7 @@ def api(tmp_path: Path):
 
 
 @pytest.fixture
-def rolling(tmp_path: Path):
-    rolling = Rolling(tmp_path)
+def rolling(store_url: str):
+    rolling = Rolling(store_url)
     yield rolling
     rolling.world.close()

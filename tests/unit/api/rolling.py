@@ -21,8 +21,8 @@ BRISK: dict[str, Any] = {"guardrails": [], "step": {"min_duration": "5s", "warmu
 class Rolling:
     """An endpoint ``e`` that serves ``models:/m/1``, the API, and a controller that hears it."""
 
-    def __init__(self, directory: Path) -> None:
-        self.world = World(directory)
+    def __init__(self, where: Path | str) -> None:
+        self.world = World(where)
         self.store = self.world.store
         self.deaf = False
         ids = count(1)

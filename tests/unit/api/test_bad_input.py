@@ -8,6 +8,9 @@ from structlog.testing import capture_logs
 
 from serinus.api.edge import BODY_LIMIT
 
+#: None of them gets as far as the store, so one kind of it will do.
+pytestmark = pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)
+
 ONE: dict[str, Any] = {"entity_name": "m", "entity_version": "1"}
 TWO: dict[str, Any] = {"entity_name": "m", "entity_version": "2"}
 INVALID = (400, "INVALID_PARAMETER_VALUE")
@@ -108,6 +111,7 @@ BAD_BODIES: dict[str, tuple[object, tuple[int, str], tuple[str, ...]]] = {
         ("config.served_entities[0].replicas", "greater than or equal to 1"),
     ),
     "65 replicas": (create({**ONE, "replicas": 65}), INVALID, ("replicas", "64")),
+    "a third way to read": (create({**ONE, "intake": "lax"}), INVALID, ("intake", "strict")),
     "half a replica": (create({**ONE, "replicas": 1.5}), INVALID, ("replicas", "integer")),
     "odd variable": (create({**ONE, "environment_vars": {"A=B": "c"}}), INVALID, ("A=B",)),
     "masked variable": (

@@ -2,6 +2,7 @@
 
 import pytest
 
+from serinus.traffic import Unit, UnitKind
 from tests.unit.api.rolling import BRISK, THEIRS
 
 REFUSE = {"rollout": {**BRISK, "steps": [{"set_weight": "10%"}]}, "direct_updates": "refuse"}
@@ -9,7 +10,12 @@ INVALID = (400, "INVALID_PARAMETER_VALUE")
 
 
 def test_without_a_policy_there_is_one_that_changes_nothing(rolling):
-    default = {"rollout": None, "verification": "warn", "direct_updates": "allow"}
+    default = {
+        "rollout": None,
+        "verification": "warn",
+        "direct_updates": "allow",
+        "caller": None,
+    }
     assert rolling.good("GET", "policy") == default
     rolling.update(("2", 100))
     rolling.world.until(lambda: "pending_config" not in rolling.endpoint())
@@ -20,7 +26,8 @@ def test_without_a_policy_there_is_one_that_changes_nothing(rolling):
 def test_a_policy_is_kept_as_it_was_given(rolling):
     asked = {"rollout": {"strategy": "canary", "step": {"min_duration": "1m"}}}
     stored = rolling.good("PUT", "policy", asked)
-    assert stored == {**asked, "verification": "warn", "direct_updates": "allow"}
+    unsaid = {"verification": "warn", "direct_updates": "allow", "caller": None}
+    assert stored == {**asked, **unsaid}
     assert rolling.good("GET", "policy") == stored
     rolling.good("PUT", "policy", {})
     assert rolling.good("GET", "policy")["rollout"] is None
@@ -39,6 +46,9 @@ def test_a_policy_is_kept_as_it_was_given(rolling):
         ({"direct_updates": "refused"}, "did you mean refuse"),
         ({"verification": "of"}, "verification"),
         ({"verification": {}}, "verification"),
+        ({"caller": "x-team"}, "caller.x-team is not known; known are header, json_path"),
+        ({"caller": {"header": "x team"}}, "caller.header is 'x team'; write it like x-team"),
+        ({"caller": {"json_path": "a..b"}}, "write it like context.team"),
     ],
 )
 def test_a_bad_policy_is_refused(rolling, policy, words):
@@ -48,10 +58,20 @@ def test_a_bad_policy_is_refused(rolling, policy, words):
     assert rolling.store.rollouts.policy("id-of-e") is None
 
 
-def test_what_can_not_be_kept_is_not_promised(rolling):
-    status, code, message = rolling.refused("PUT", "policy", {"verification": "required"})
-    assert (status, code) == (501, "NOT_IMPLEMENTED")
-    assert "verification: warn" in message
+def test_where_callers_are_named_reaches_the_gateways(rolling):
+    rolling.good("PUT", "policy", {"caller": {"header": "X-Team"}})
+    assert rolling.good("GET", "policy")["caller"] == {"header": "x-team"}
+    routes = rolling.store.routes().endpoints[0]
+    assert routes.caller == Unit(UnitKind.HEADER, "x-team")
+    rolling.good("PUT", "policy", {"caller": {"json_path": "context.team"}})
+    assert rolling.store.routes().endpoints[0].caller == Unit(UnitKind.JSON_PATH, "context.team")
+    rolling.good("PUT", "policy", {})
+    assert rolling.store.routes().endpoints[0].caller is None
+
+
+def test_required_is_kept(rolling):
+    rolling.good("PUT", "policy", {"verification": "required"})
+    assert rolling.good("GET", "policy")["verification"] == "required"
 
 
 def test_a_rollout_goes_by_the_policy_where_it_says_nothing_itself(rolling):

@@ -305,6 +305,21 @@ def test_undo_says_when_there_is_nothing_to_undo(rolling):
     assert "--to N" in message
 
 
+def test_undo_after_a_rollback_goes_no_further_back(rolling):
+    rolling.start(2)
+    rolling.until("SUCCEEDED")
+    rolling.world.at += timedelta(seconds=1)
+    rolling.start(3)
+    rolling.until("PROGRESSING")
+    rolling.good("POST", "rollouts/current/abort")
+    rolling.until("ROLLED_BACK")
+    rolling.world.at += timedelta(seconds=1)
+    status, code, message = rolling.refused("POST", "undo")
+    assert (status, code) == (400, "INVALID_STATE")
+    assert "to m-3, was rolled back already: m-2 serves" in message
+    assert rolling.good("POST", "undo", {"to": 1})["candidate"] == "m-1"
+
+
 def test_undo_never_leads_to_what_was_never_served(rolling):
     rolling.world.unknown.add("models:/m/8")
     rolling.start(8)

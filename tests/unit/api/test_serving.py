@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import event
 
-from serinus.entities import WHOLE, ConfigUpdate
+from serinus.entities import WHOLE, ConfigUpdate, Reading
 
 ONE = {"entity_name": "a.fraud", "entity_version": "1"}
 TWO = {"entity_name": "a.fraud", "entity_version": "2"}
@@ -21,10 +21,17 @@ def split(first: object, second: object) -> dict[str, object]:
     }
 
 
+def test_how_requests_are_read_is_kept_and_shown(api):
+    reply = api.create(served_entities=[{**ONE, "intake": "mlflow"}])
+    assert reply["pending_config"]["served_entities"][0]["intake"] == "mlflow"
+    assert api.store.endpoint("fraud").pending.entities[0].intake is Reading.MLFLOW
+
+
 def test_a_new_endpoint_is_pending_in_the_words_of_the_clients(api):
     entity = {
         "name": "fraud-1",
         "replicas": 1,
+        "intake": "strict",
         "workload_size": "Small",
         "state": {"deployment": "DEPLOYMENT_CREATING", "deployment_state_message": ""},
         "creator": "anonymous",
@@ -299,3 +306,8 @@ def test_listing_many_endpoints_asks_the_store_no_more_often_than_listing_one(ap
         assert len(api("GET").json()["endpoints"]) == number + 1
         asked.append(len(statements))
     assert asked[0] == asked[-1] > 0
+
+
+def test_a_name_that_postgresql_can_not_keep_is_no_fault_of_ours(api):
+    for reply in (api("GET", "e%00"), api("GET", "e", params={"name": "a\0"})):
+        assert reply.status_code in (400, 404), reply.text

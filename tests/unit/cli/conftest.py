@@ -30,6 +30,8 @@ class StandIn:
     #: (status, error) instead of any answer about rollouts.
     refusal: tuple[int, Json] | None = None
     entries: list[Json] = field(default_factory=list)
+    #: What one call about verifications after the other answers; the last one for ever.
+    verifications: list[list[Json]] = field(default_factory=list)
     #: What replays and policies answer.
     replayed: Json = field(default_factory=dict)
     policy: Json = field(default_factory=dict)
@@ -101,6 +103,10 @@ def _rollouts(server: StandIn, method: str, parts: list[str]) -> tuple[int, Any]
     if parts[-1].startswith("journal"):
         after = int(parts[-1].split("after=")[1].split("&")[0])
         return 200, {"entries": [each for each in server.entries if each["id"] > after]}
+    if parts[-1] == "verification":
+        more = len(server.verifications) > 1
+        found = server.verifications.pop(0) if more else server.verifications[0]
+        return 200, {"policy": "required", "verifications": found}
     if parts[-1] in ("replay", "policy"):
         return 200, server.replayed if parts[-1] == "replay" else server.policy
     if method == "GET" and parts[-1].startswith("rollouts"):

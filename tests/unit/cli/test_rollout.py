@@ -59,6 +59,23 @@ def test_start_sends_what_was_asked_for(runner: CliRunner, stand_in: Any) -> Non
     ]
 
 
+def test_start_takes_a_waiver_and_status_tells_of_the_verification(
+    runner: CliRunner, stand_in: Any
+) -> None:
+    gate = {"name": "golden_replay", "result": "fail", "class": "model", "stage": "S4"}
+    verification = {"status": "ended", "result": "fail", "gates": [gate | {"detail": "row 3"}]}
+    stand_in.rollouts = [rollout("PENDING", 0) | {"verification": verification}]
+    waiver = ["--waive-verification", "known"]
+    found = run(runner, "start", "m", "--candidate", "models:/m/2", *waiver)
+    assert found.exit_code == 0, found.output
+    sent = {"candidate": "models:/m/2", "waive_verification": "known"}
+    assert stand_in.asked == [("POST", f"{OURS}/rollouts", sent)]
+    assert "verification failed at golden_replay (model, S4): row 3" in found.output
+    waived = verification | {"result": "waived", "waived": "ada: known"}
+    stand_in.rollouts = [rollout("PROGRESSING", 0) | {"verification": waived}]
+    assert "verification waived by ada: known" in run(runner, "status", "m").output
+
+
 def test_start_takes_a_file_and_options_go_over_it(runner: CliRunner, stand_in: Any) -> None:
     stand_in.rollouts = [rollout()]
     Path("spec.yaml").write_text(SPEC)
@@ -164,6 +181,16 @@ The candidate takes 5%.
         (["pause", "m"], "rollouts/current/pause", {}),
         (["resume", "m", "--id", "r7"], "rollouts/r7/resume", {}),
         (["approve", "m"], "rollouts/current/approve", {}),
+        (
+            ["approve", "m", "--waive-verification", "known"],
+            "rollouts/current/approve",
+            {"waive_verification": "known"},
+        ),
+        (
+            ["retry", "m", "--waive-verification", "known"],
+            "rollouts/current/retry",
+            {"waive_verification": "known"},
+        ),
         (["abort", "m", "--reason", "odd"], "rollouts/current/abort", {"reason": "odd"}),
         (["retry", "m", "--fresh-evidence"], "rollouts/current/retry", {"fresh_evidence": True}),
         (["undo", "m"], "undo", {"to": None}),
@@ -287,3 +314,19 @@ def test_the_journal_learns_who_asked(
         monkeypatch.setattr(getpass, "getuser", lambda name=name: name)
         run(runner, "pause", "m")
         assert stand_in.actors[-1] == told
+
+
+def test_a_self_test_names_no_candidate_and_says_how_it_came_out(
+    runner: CliRunner, stand_in: Any
+) -> None:
+    said = {"said": "No false alarm in 12 looks: the smallest p was 0.3 (latency)."}
+    stand_in.rollouts = [rollout(self_test=said)]
+    found = run(runner, "start", "m", "--aa", "--steps", "5,50")
+    assert found.exit_code == 0, found.output
+    assert stand_in.asked[-1] == (
+        "POST",
+        f"{OURS}/rollouts",
+        {"self_test": True, "steps": [{"set_weight": "5%"}, {"set_weight": "50%"}]},
+    )
+    assert said["said"] in found.stdout
+    assert said["said"] in run(runner, "why", "m").stdout

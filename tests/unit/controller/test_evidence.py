@@ -8,7 +8,7 @@ import pytest
 from serinus.controller.evidence import Assessor
 from serinus.entities import WHOLE
 from serinus.evidence.summary import Arm, ErrorClass, Flush, StageSummary
-from serinus.rollout.judging import next_exposure
+from serinus.rollout.moves import next_exposure
 from serinus.rollout.state import Phase
 from tests.unit.controller.world import World
 

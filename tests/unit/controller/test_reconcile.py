@@ -33,6 +33,7 @@ from serinus.entities import (
     EndpointConfig,
     EnvironmentRef,
     ModelRef,
+    Reading,
     ServedEntity,
 )
 from serinus.traffic import EndpointRoutes, RouteTable
@@ -114,6 +115,15 @@ def test_a_version_that_serves_already_is_not_fetched_again() -> None:
     assert [a.entity.model for a in only(actions, SaveEntity) if a.config_version == 2] == [
         entity().model
     ]
+
+
+def test_replicas_that_read_otherwise_are_others() -> None:
+    lenient = entity(intake=Reading.MLFLOW)
+    strict = replica(entity(), ReplicaPhase.READY)
+    actions = reconcile(snapshot(updating(config(1, lenient)), replicas=[strict]))
+    (spec,) = (action.spec for action in only(actions, EnsureReplica))
+    assert spec.intake is Reading.MLFLOW
+    assert spec.group == group_of("e1", lenient) != group_of("e1", entity())
 
 
 def test_a_prepared_entity_gets_its_replicas() -> None:

@@ -12,8 +12,9 @@ from typing import Any
 from serinus.controller.executor import Executor
 from serinus.controller.loop import Loop
 from serinus.controller.messages import Messenger, Outside
-from serinus.controller.rollouts import Judge, judge_nothing
-from serinus.controller.snapshot import Policy
+from serinus.controller.rollouts import Judge, Judgement
+from serinus.controller.snapshot import Policy, RolloutView
+from serinus.controller.verifier import Verifier
 from serinus.entities import (
     WHOLE,
     ConfigUpdate,
@@ -23,13 +24,24 @@ from serinus.entities import (
     ServedEntity,
 )
 from serinus.errors import ResourceDoesNotExist
+from serinus.rollout.events import GuardrailVerdict, Verdict
 from serinus.rollout.parse import parse_spec
 from serinus.rollout.state import Phase, RolloutState, begin
 from serinus.store.repository import Store
-from serinus.testing import FakeEngine
+from serinus.testing import FakeEngine, FakeVerifier
 from serinus.traffic import EndpointRoutes, RouteTable
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def judge_nothing(view: RolloutView, _: datetime) -> Judgement:
+    """A judge without evidence: NO_DATA for each guardrail that was asked for, never a pass."""
+    return Judgement(
+        tuple(
+            GuardrailVerdict(guardrail.name, Verdict.NO_DATA, "no evidence is collected yet")
+            for guardrail in view.state.spec.guardrails
+        )
+    )
 
 
 class Gateways:
@@ -71,15 +83,18 @@ class Deaf:
 class World:
     """One endpoint ``e``; models are known by number: ``models:/m/N`` has the digest ``dN``."""
 
-    def __init__(self, directory: Path, judge: Judge = judge_nothing) -> None:
+    def __init__(self, where: Path | str, judge: Judge = judge_nothing) -> None:
+        """``where``: a directory for a store, or a store's URL."""
+        url = where if isinstance(where, str) else f"sqlite:///{where / 'serinus.db'}"
         self.at = START
-        self.store = Store.open(f"sqlite:///{directory / 'serinus.db'}")
+        self.store = Store.open(url)
         self.engine = FakeEngine(clock=lambda: self.at)
         self.gateways = Gateways()
         self.posted: list[tuple[str, dict[str, Any]]] = []
         self.aliases: list[tuple[str, str]] = []
         self.unknown: set[str] = set()
         self.judge = judge
+        self.verifier = FakeVerifier()
         self.start()
 
     def start(self) -> None:
@@ -109,6 +124,14 @@ class World:
             judge=lambda view, at: self.judge(view, at),
             policy=Policy(epoch, 128, 1, 120.0, 1024, 60.0),
             clock=lambda: self.at,
+            verifier=Verifier(
+                self.store,
+                self.verifier,
+                settings="as in tests",
+                epoch=epoch,
+                wake=lambda: None,
+                spawn=self.verifier.begin,
+            ),
         )
 
     def close(self) -> None:
@@ -124,10 +147,12 @@ class World:
     # --- time
 
     def turn(self, times: int = 1) -> None:
-        """Let the loop turn; fetching, which is elsewhere in the background, is waited for."""
+        """Let the loop turn; what is elsewhere in the background is waited for."""
         for _ in range(times):
             self.loop.turn()
             self.executor.settle()
+            self.messenger.settle()
+            self.verifier.work()
 
     def pass_time(self, seconds: float, *, turns: int = 4) -> None:
         """Time passes, then the loop turns."""

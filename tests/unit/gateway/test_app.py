@@ -41,9 +41,16 @@ class FakePlane:
         return FakeState()
 
     async def invoke(
-        self, _: object, served: str | None, body: bytes, format_: Format, headers: Any
+        self,
+        _: object,
+        served: str | None,
+        body: bytes,
+        format_: Format,
+        headers: Any,
+        request_id: bytes,
     ) -> Any:
         self.headers = list(headers)
+        assert request_id
         self.asked.append((served, body, format_))
         if isinstance(self.outcome, Exception):
             raise self.outcome

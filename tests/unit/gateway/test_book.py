@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from serinus.evidence.exposure import Exposure
 from serinus.evidence.summary import Arm, Exclusion, Flush, Ledger, StageSummary
 from serinus.gateway.book import Book
 from serinus.traffic import StageRoute
@@ -19,7 +20,7 @@ def count(book: Book, route: StageRoute) -> None:
     book.recorder(route).exclude(Arm.STABLE, Exclusion.FORCED)
 
 
-def counted(flushed: tuple[int, list[StageSummary]] | None) -> dict[int, int]:
+def counted(flushed: tuple[int, list[StageSummary], list[Exposure]] | None) -> dict[int, int]:
     """Stage → how much that flush says of it."""
     if flushed is None:
         return {}

@@ -25,6 +25,7 @@ ROUTE = StageRoute("r1", 1, "salt", "old", "new", 1000)
 class Link:
     def __init__(self, name: str = "r1") -> None:
         self.address = ReplicaAddress(name, "/nowhere", "d" * 64)
+        self.joined_at = 0.0
 
 
 ONE, TWO = Link("r1"), Link("r2")
@@ -153,11 +154,63 @@ def test_a_body_sent_again_and_again_at_once_is_one_event_on_the_arm_it_met_firs
         for number in range(500):
             arm = Arm.CANDIDATE if number % 20 == 3 else Arm.STABLE
             desk.note(answer(500), arm, body=b"poison", after_s=0.001)
-        desk.note(answer(500), Arm.STABLE, body=b"poison", after_s=1.0)
+        # Nobody ever answers it: still the same broken request, an hour later.
+        desk.note(answer(500), Arm.CANDIDATE, body=b"poison", after_s=3600.0)
 
     summary = seen(requests)
-    assert summary.stable.errors[ErrorClass.MODEL] == 476
-    assert (summary.error_events(Arm.STABLE), summary.error_events(Arm.CANDIDATE)) == (2, 0)
+    assert summary.stable.errors[ErrorClass.MODEL] == 475
+    assert (summary.error_events(Arm.STABLE), summary.error_events(Arm.CANDIDATE)) == (1, 0)
+    assert (summary.stable.failed, summary.candidate.failed) == (475, 26)  # users met all of them
+
+
+def test_a_body_that_others_answer_is_not_what_is_broken() -> None:
+    def requests(desk: Desk) -> None:
+        for _ in range(10):
+            desk.note(answer(500), body=b"fine")
+            desk.note(answer(), Arm.STABLE, body=b"fine", after_s=0.1)
+            desk.note(answer(500), body=b"fine", after_s=0.1)  # at once: the same event
+
+    assert seen(requests).error_events(Arm.CANDIDATE) == 10
+
+
+def test_a_unit_that_fails_fails_once() -> None:
+    def requests(desk: Desk) -> None:
+        for batch in (3, 3, 4, 5):
+            desk.note(answer(500, batch=batch), point=0.25)
+        desk.note(answer(500, batch=6), point=0.5)
+
+    summary = seen(requests, STICKY)
+    assert (summary.candidate.failed, summary.error_events(Arm.CANDIDATE)) == (2, 2)
+
+
+def test_what_a_replica_answers_that_has_just_joined_is_left_out_and_counted() -> None:
+    fresh = Link("fresh")
+
+    def requests(desk: Desk) -> None:
+        fresh.joined_at = desk.now + 60.0
+        for _ in range(40):  # one every two seconds
+            desk.note(answer(), link=ONE)
+            desk.note(answer(500), Arm.STABLE, link=fresh, after_s=0.0)
+
+    summary = seen(requests, replace(ROUTE, warmup_s=10.0))
+    # The stage's own ten seconds, and then all from before the replica was ten seconds old.
+    assert summary.candidate.excluded == {Exclusion.WARM_UP: 4}
+    assert summary.stable.excluded == {Exclusion.WARM_UP: 34}
+    assert (summary.stable.requests, summary.stable.units) == (6, 36)
+    assert summary.error_events(Arm.STABLE) == 6
+
+
+def test_a_retry_of_a_long_body_is_found_by_its_ends() -> None:
+    long = b'{"client_request_id": "a", "rows": "' + b"x" * 100_000 + b'"}'
+
+    def requests(desk: Desk) -> None:
+        desk.note(answer(), body=long)
+        desk.note(answer(), body=long)
+        desk.note(answer(), body=long.replace(b'"a"', b'"b"'))
+
+    summary = seen(requests)
+    assert summary.candidate.excluded == {Exclusion.RETRIED: 1}
+    assert summary.candidate.requests == 2
 
 
 def test_one_outage_is_one_event_until_it_has_lasted_a_minute() -> None:
@@ -280,7 +333,8 @@ def test_memories_are_bounded() -> None:
         assert summary.candidate.units >= 29_900  # two units in a cell of the map are one
         assert len(summary.first_events) + summary.keys_dropped <= 30_000
         assert len(summary.first_events) <= 10_000
-        for memory in (desk.recorder._failed_batches, desk.recorder._bodies):
-            assert len(memory._old) + len(memory._new) <= 20_000
+        memory = desk.recorder._failed_batches
+        assert len(memory._old) + len(memory._new) <= 20_000
+        assert len(desk.recorder._bodies) <= 20_000
 
     asyncio.run(main())

@@ -1,5 +1,4 @@
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
@@ -10,6 +9,7 @@ from serinus.entities import (
     EndpointConfig,
     EnvironmentRef,
     ModelRef,
+    Reading,
     ServedEntity,
 )
 from serinus.store.repository import Store
@@ -29,8 +29,8 @@ def later():
 
 
 @pytest.fixture
-def url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path / 'serinus.db'}"
+def url(store_url: str) -> str:
+    return store_url
 
 
 @pytest.fixture
@@ -60,6 +60,7 @@ def make_config():
                 build_log="resolved 3 packages\n",
                 creator="ann",
                 created_at=AT,
+                intake=Reading.MLFLOW if number == 2 else Reading.STRICT,
             )
             for number in (2, 1)
         )

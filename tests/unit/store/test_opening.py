@@ -1,6 +1,5 @@
 """Opening a store: its tables, and what is said of a store that can't be opened."""
 
-import sqlite3
 from pathlib import Path
 
 import pytest
@@ -62,6 +61,7 @@ def test_migrations_go_down_and_up_again(engine):
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
 
 
+@pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)
 def test_the_file_is_durable_and_in_wal_mode(store, url):
     with store._database.read() as connection:
         pragmas = {
@@ -111,15 +111,15 @@ def test_a_file_of_another_kind_is_left_as_it_is(tmp_path: Path):
     assert path.read_bytes() == b"a picture of a canary" * 500
 
 
-def test_a_store_of_a_newer_version_is_left_as_it_is(store, url, tmp_path: Path):
+def test_a_store_of_a_newer_version_is_left_as_it_is(store, url, engine):
     store.close()
-    with sqlite3.connect(tmp_path / "serinus.db") as file:
-        file.execute("UPDATE alembic_version SET version_num = '9999'")
-    file.close()
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     with pytest.raises(StoreError, match=r"another version of Serinus \(revision 9999"):
         Store.open(url)
 
 
+@pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)
 def test_the_disk_being_full_is_said_and_nothing_is_half_written(store, make_endpoint):
     with store._database.read() as connection:
         pages = connection.execute(text("PRAGMA page_count")).scalar_one()

@@ -21,6 +21,7 @@ from serinus.entities import (
 from serinus.errors import ResourceConflict, ResourceDoesNotExist
 from serinus.rollout.events import (
     Activate,
+    DropUpdate,
     FailUpdate,
     MoveAlias,
     Notify,
@@ -279,3 +280,18 @@ def test_all_goes_with_the_endpoint_but_the_journal(store) -> None:
     assert store.rollouts.evidence("r1") is None
     assert store.rollouts.policy(_ID) is None
     assert [entry.kind for entry in store.rollouts.journal("r1")] == ["decided"]
+
+
+def test_a_dropped_update_leaves_nothing_pending_and_may_be_taken_up_again(store) -> None:
+    begun = _begun(store)
+    ended = _moved(begun, Phase.ROLLED_BACK, ended_at=AT)
+    epoch = store.take_epoch()
+    after = store.rollouts.decide(begun, ended, (DropUpdate("r1/1"),), LATER, epoch=epoch)
+    endpoint = store.endpoint("e")
+    assert (endpoint.update, endpoint.pending) == (ConfigUpdate.NOT_UPDATING, None)
+    assert endpoint.active is not None
+    assert endpoint.active.version == 1
+    store.rollouts.decide(after, _moved(after, Phase.PENDING), (), LATER, epoch=epoch)
+    endpoint = store.endpoint("e")
+    assert endpoint.update is ConfigUpdate.IN_PROGRESS
+    assert endpoint.pending is not None

@@ -1,0 +1,114 @@
+"""Live values of two callers on one server: what is counted, for whom, and what is said of it."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from serinus.cli.app import app
+from tests.e2e.running import Running, eventually, running
+from tests.models import flights, saved
+
+_ROWS = 100
+_REQUESTS = 12
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    directory = tmp_path_factory.mktemp("skew")
+    model = directory / "model"
+    shutil.copytree(saved("flights-1"), model)
+    flights(4000, seed=1).to_parquet(directory / "sample.parquet")
+    into = ("--into", str(model / "contract"))
+    captured = _serinus(
+        "contract", "capture", str(model), "--sample", str(directory / "sample.parquet"), *into
+    )
+    assert captured.exit_code == 0, captured.output
+    with running(directory) as server:
+        server.create("delay", {"one": (model, 100)})
+        server.create("bare", {"one": (saved("flights-2"), 100)})
+        yield server
+
+
+def _serinus(*arguments: str) -> Any:
+    return CliRunner().invoke(app, list(arguments), env={"COLUMNS": "200"})
+
+
+def _send(server: Running, endpoint: str, frame: pd.DataFrame, caller: str | None) -> None:
+    headers = {} if caller is None else {"x-caller": caller}
+    for begin in range(0, len(frame), _ROWS):
+        split = json.loads(
+            frame[begin : begin + _ROWS].to_json(orient="split", date_format="iso", index=False)
+        )
+        for row in split["data"]:
+            row[5] = row[5].removesuffix("Z").removesuffix(".000")
+        answer = server.ask(endpoint, {"dataframe_split": split}, headers=headers)
+        assert answer.status_code == 200, answer.text
+
+
+def _counted(server: Running, endpoint: str, rows: int, **asked: str) -> dict[str, Any]:
+    """The skew once that many rows are counted."""
+
+    def found() -> dict[str, Any] | None:
+        answer = server.http.get(f"/api/serinus/v1/endpoints/{endpoint}/skew", params=asked)
+        assert answer.status_code == 200, answer.text
+        body: dict[str, Any] = answer.json()
+        here = sum(each["rows"] for each in body["versions"])
+        return body if here >= rows else None
+
+    return eventually(found, within_s=30, what=f"{rows} counted rows")
+
+
+def _skewed(found: dict[str, Any]) -> list[str]:
+    fields = found["versions"][0]["training"]["fields"]
+    return [each["field"] for each in fields if each["verdict"] == "skewed"]
+
+
+def test_the_caller_who_sends_kilometres_is_told_from_the_one_who_does_not(
+    server: Running,
+) -> None:
+    good = flights(_ROWS * _REQUESTS, seed=2)
+    wrong = flights(_ROWS * _REQUESTS, seed=3)
+    wrong["distance"] *= 1.609
+    _send(server, "delay", good, "web")
+    _send(server, "delay", wrong, "batch")
+    refused = server.ask("delay", {"dataframe_records": [{"distance": "far"}]})
+    assert refused.status_code == 400
+
+    whole = _counted(server, "delay", 2 * len(good))
+    version = whole["versions"][0]
+    assert version["version"] == "one"
+    assert version["callers"]["web"] == version["callers"]["batch"] == len(good)
+    assert sum(version["refused"]["missing"].values()) >= 1
+    assert "distance" in _skewed(whole)
+
+    batch = _counted(server, "delay", len(good), caller="batch")
+    assert _skewed(batch)[0] == "distance"
+    assert [each for each in _skewed(batch) if each not in ("distance", "(answers)")] == []
+    web = _counted(server, "delay", len(good), caller="web")
+    assert web["verdict"] == "alike", web["versions"][0]["training"]["fields"]
+
+    shown = _serinus("skew", "delay", "--caller", "batch", "--server", server.url)
+    assert shown.exit_code == 1, shown.output
+    assert "distance" in shown.stdout
+    assert "outside of training's range" in shown.stdout
+    calm = _serinus("skew", "delay", "--caller", "web", "--server", server.url, "-o", "json")
+    assert calm.exit_code == 0, calm.output
+    assert json.loads(calm.stdout)["verdict"] == "alike"
+
+
+def test_what_can_not_be_said_is_said_so(server: Running) -> None:
+    few = _serinus("skew", "delay", "--caller", "nobody", "--server", server.url)
+    assert few.exit_code == 4
+    assert "not enough data" in few.stdout
+    _send(server, "bare", flights(_ROWS, seed=4), None)
+    found = _counted(server, "bare", _ROWS)
+    assert found["verdict"] == "no training profile"
+    assert "serinus contract capture" in found["versions"][0]["training"]["detail"]
+    path = "/api/serinus/v1/endpoints/delay/skew"
+    assert server.http.get(path, params={"window": "soon"}).status_code == 400
+    assert server.http.get(path, params={"version": "two"}).status_code == 404
