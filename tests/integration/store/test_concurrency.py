@@ -117,9 +117,9 @@ def test_of_many_threads_that_want_the_same_one_wins(path):
         assert pending.version == 2
 
 
-def test_a_reader_sees_a_config_whole_while_it_changes(path):
+def test_a_reader_sees_a_config_whole_while_it_changes(store_url):
     """Entities, weights and state of one reply always belong to the same version."""
-    with closing(Store.open(f"sqlite:///{path}")) as store:
+    with closing(Store.open(store_url)) as store, closing(Store.open(store_url)) as reader:
         id_ = store.create_endpoint(endpoint("m")).id
         store.activate(id_, 1, AT)
         done = threading.Event()
@@ -140,7 +140,7 @@ def test_a_reader_sees_a_config_whole_while_it_changes(path):
         writer.start()
         reads = 0
         while not done.is_set():
-            seen = store.endpoint("m")
+            seen = reader.endpoint("m")
             reads += 1
             assert seen.active is not None
             assert list(seen.active.weights) == [each.name for each in seen.active.entities]

@@ -88,37 +88,6 @@ def test_writers_of_several_processes_queue_and_lose_nothing(url):
         assert sorted(epochs) == list(range(1, 81))
 
 
-def test_a_reader_sees_a_config_whole_while_it_changes(url):
-    with closing(Store.open(url)) as store, closing(Store.open(url)) as reader:
-        id_ = store.create_endpoint(endpoint("m")).id
-        store.activate(id_, 1, AT)
-        done = threading.Event()
-
-        def named(version: int) -> EndpointConfig:
-            name = f"m-{version}"
-            return EndpointConfig(version, (ServedEntity(name, "m", "1"),), {name: WHOLE}, AT)
-
-        def change() -> None:
-            try:
-                for version in range(2, 42):
-                    store.put_config("m", named, AT)
-                    store.activate(id_, version, AT)
-            finally:
-                done.set()
-
-        writer = threading.Thread(target=change)
-        writer.start()
-        reads = 0
-        while not done.is_set():
-            seen = reader.endpoint("m")
-            reads += 1
-            assert seen.active is not None
-            assert list(seen.active.weights) == [each.name for each in seen.active.entities]
-            assert (seen.pending is not None) == (seen.update is ConfigUpdate.IN_PROGRESS)
-        writer.join()
-        assert reads > 3
-
-
 def test_a_second_writer_waits_then_is_told_that_the_store_is_busy(url):
     with closing(Store.open(url, busy_timeout_s=0.3)) as store:
         engine = create_engine(url)
