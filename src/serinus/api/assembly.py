@@ -3,7 +3,6 @@
 What can't be had stays empty, and the diagnosis says so. It judges nothing.
 """
 
-import re
 from collections.abc import Callable, Iterable
 from datetime import datetime
 
@@ -26,7 +25,7 @@ from serinus.parity.diagnosis.values import (
 from serinus.parity.folder import Bundle
 from serinus.parity.live import Record
 from serinus.parity.sketch import Sketch, SliceKey
-from serinus.parity.verification import Gate, GateResult
+from serinus.parity.verification import GateResult
 from serinus.store.hours import versions_seen
 from serinus.store.live import LiveHour
 from serinus.store.repository import Store
@@ -39,7 +38,6 @@ Evidence = Callable[[str, str], list[tuple[str, list[Record]]]]
 _HOUR_S = 3600
 _EVENTS = 2000
 _KEYS = 5000
-_DIFFERENCE = re.compile(r"(?:^|[;:] )([^;:]+?) (\S+) at training, ([^;]+?) here")
 #: How an entry of the journal is told as an event.
 _KINDS = (
     ("config", "deploy"),
@@ -239,14 +237,14 @@ def _golden(verified: Verified | None) -> Golden | None:
 
 
 def _environment(verified: Verified | None) -> list[LibraryDifference] | None:
-    """What the environment's gate wrote of it; it is the one that looked."""
-    gates: list[Gate] = []
-    if verified is not None and verified.report is not None:
-        gates = verified.report.gates
-    gate = next((each for each in gates if each.name == "environment"), None)
+    """The differences that verification found; None when its gate could not look."""
+    report = verified.report if verified is not None else None
+    if report is None:
+        return None
+    gate = next((each for each in report.gates if each.name == "environment"), None)
     if gate is None or gate.result is GateResult.SKIPPED:
         return None
     return [
-        LibraryDifference(name=name.removeprefix("Differs: "), trained=trained, serving=serving)
-        for name, trained, serving in _DIFFERENCE.findall(gate.detail)
+        LibraryDifference(name=each.name, trained=each.trained, serving=each.running)
+        for each in report.differences
     ]
