@@ -1,4 +1,4 @@
-"""Random histories, as many as fit into the time, and all that ever failed."""
+"""A hundred thousand random histories, and all that ever failed."""
 
 import pytest
 
@@ -12,15 +12,13 @@ from tests.simulation.walk import corpus, walk, walk_on_all_cores
 from tests.simulation.world import World
 
 _SEEDS = 100_000
-_FOR_S = 15.0
 _CONVERGED = 500
 
 
-def test_no_random_history_breaks_an_invariant(record_property) -> None:
-    walked = walk_on_all_cores(range(_SEEDS), for_s=_FOR_S)
-    record_property("histories", walked.count)
+def test_no_random_history_breaks_an_invariant() -> None:
+    walked = walk_on_all_cores(range(_SEEDS))
     assert not walked.failures, "\n".join(map(str, walked.failures))
-    assert walked.count > 1_000
+    assert walked.count == _SEEDS
 
 
 def test_a_walk_tells_the_seed_and_the_least_that_fails(monkeypatch) -> None:
