@@ -4,7 +4,7 @@ UV := .uv/bin/uv
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help setup demo test check format lint types bench calibrate diagnose-matrix simulate clean
+.PHONY: help setup demo test check format lint types bench calibrate diagnose-matrix fuzz simulate clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -17,7 +17,7 @@ $(UV):
 	.uv/bin/pip install --quiet --disable-pip-version-check 'uv>=0.9'
 
 $(VENV)/.ready: $(UV) pyproject.toml uv.lock
-	$(UV) sync --frozen --quiet --all-extras --all-groups --python $(PYTHON)
+	$(UV) sync --frozen --quiet --all-extras --all-groups --no-group frameworks --no-group fuzz --python $(PYTHON)
 	@touch $@
 
 demo: setup  ## two versions of a real model behind one endpoint, split 90/10
@@ -45,15 +45,22 @@ bench: setup  ## the benchmark table; writes bench/results/*.json
 	$(BIN)/python -m bench.intake
 	$(BIN)/python -m bench.evidence_speed
 	$(BIN)/python -m bench.live_state
+	$(BIN)/python -m bench.diagnosis_speed
 
 calibrate: setup  ## error rates and detection times of every test, at full size (minutes)
 	$(BIN)/python -m bench.calibrate
 
 diagnose-matrix: setup  ## what `serinus diagnose` says of every fault, two data sets, two models
 	$(BIN)/python -m bench.diagnosis
+	$(BIN)/python -m bench.diagnosis_live
+
+FUZZ_SECONDS ?= 60
+fuzz: setup  ## everything that parses, guided by coverage; FUZZ_SECONDS=60 for each target
+	$(UV) sync --frozen --quiet --inexact --only-group fuzz --python $(PYTHON)
+	$(BIN)/python -m tests.fuzzing --seconds $(FUZZ_SECONDS)
 
 simulate: setup  ## the controller under 100,000 random histories
 	$(BIN)/python -m tests.simulation.walk --seeds 100000
 
 clean:  ## removes what the other targets made
-	rm -rf .venv .uv .serinus .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .uv .serinus .fuzz .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -6,18 +6,17 @@ import pytest
 
 from tests.postgres import Postgres
 
-#: Tests with processes of their own: one after the other, while the rest runs beside them.
-_ALONE = ("contract", "e2e", "integration")
+#: Tests with processes of their own, and with servers that a file's tests share.
+_PROCESSES = ("contract", "e2e", "integration")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests that start servers on one worker: two cores bear one of them at a time."""
+    """Keep the tests of one file on one worker where they share a server."""
     here = Path(__file__).parent
     for item in items:
-        first = item.path.relative_to(here).parts[0]
-        if first in _ALONE or item.path.stem == "test_docs":
-            group = "processes" if first in _ALONE else "docs"
-            item.add_marker(pytest.mark.xdist_group(group))
+        path = item.path.relative_to(here)
+        if path.parts[0] in _PROCESSES or path.stem == "test_docs":
+            item.add_marker(pytest.mark.xdist_group(path.as_posix()))
 
 
 @pytest.fixture(scope="session")
