@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,16 +22,17 @@ from rich.table import Table
 
 from bench.clusters import clusters
 from bench.detection import errors_found, journeys, safety_proved, slowness_found
-from bench.evidence_page import write_page
+from bench.evidence_page import CALIBRATION, all_results, write_page
 from bench.evidence_tables import TABLES, Results, cells
-from bench.false_alarms import false_alarms
+from bench.false_alarms import false_alarms, latency_nulls
 from bench.like_with_like import ramps, study
 from bench.rates import Rate
 from bench.rules import fates
+from bench.stalls import stalls
 from bench.traces import Rng, Size
 from bench.whole_loop import gates
 
-RESULT = Path(__file__).parent / "results" / "calibration.json"
+RESULT = CALIBRATION
 _SEED = 20_240_117
 
 QUICK = Size(cheap=1000, detection=300, latency=30, ramps=6, queues=6, gates=10)
@@ -41,6 +41,8 @@ FULL = Size(cheap=10_000, detection=2000, latency=120, ramps=24, queues=30, gate
 #: One section is one or more tables; sections run beside each other, each from its own seed.
 SECTIONS: dict[str, Callable[[Rng, Size], Iterable[Any]]] = {
     "false_alarms": lambda rng, size: false_alarms(rng, size),
+    "latency_nulls": lambda rng, size: latency_nulls(rng, size.cheap),
+    "stalls": lambda rng, size: stalls(rng, size.gates * 2),
     "clusters": lambda rng, size: clusters(rng, size.cheap),
     "gates": lambda rng, size: gates(rng, size.cheap, size.gates),
     "queues": lambda rng, size: study(rng, size.queues),
@@ -102,7 +104,7 @@ def keep(section: str, rows: list[dict[str, Any]], seed: int) -> None:
     kept["sections"] = kept.get("sections", {}) | {section: rows}
     RESULT.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
     if set(kept["sections"]) >= set(SECTIONS):
-        write_page(kept["sections"])
+        write_page(all_results())
 
 
 def _run(task: _Task) -> list[dict[str, Any]]:

@@ -1,7 +1,7 @@
 """`python -m bench.evidence_page`: writes the calibration's tables and picture into the documents.
 
 Between ``<!-- table NAME -->`` and ``<!-- /table -->`` of docs/why/evidence.md stands what
-`results/calibration.json` says, and nothing that an editor typed.
+`results/calibration.json` and `results/control_run.json` say, and nothing that an editor typed.
 """
 
 import json
@@ -13,14 +13,22 @@ import numpy as np
 
 from bench.evidence_tables import TABLES, Results, markdown
 
-__all__ = ["PAGE", "rendered", "write_page"]
+__all__ = ["CALIBRATION", "CONTROL_RUN", "PAGE", "all_results", "rendered", "write_page"]
 
 _ROOT = Path(__file__).resolve().parents[1]
 PAGE = _ROOT / "docs" / "why" / "evidence.md"
 IMAGES = _ROOT / "docs" / "images"
+CALIBRATION = Path(__file__).parent / "results" / "calibration.json"
+CONTROL_RUN = Path(__file__).parent / "results" / "control_run.json"
 #: How many scenes have equal candidates.
 _EQUAL = 2
 _TABLE = re.compile(r"(<!-- table (?P<name>[\w-]+) -->\n).*?(<!-- /table -->)", re.DOTALL)
+
+
+def all_results() -> Results:
+    """The calibration's sections, and the run with real processes as one more."""
+    sections: Results = json.loads(CALIBRATION.read_text(encoding="utf-8"))["sections"]
+    return sections | {"control_run": [json.loads(CONTROL_RUN.read_text(encoding="utf-8"))]}
 
 
 def rendered(page: str, results: Results) -> str:
@@ -101,8 +109,7 @@ def _bars(axes: Any, names: list[str], rows: list[dict[str, Any]], value: Any, f
 
 def main() -> int:
     """Write again from what is there."""
-    path = Path(__file__).parent / "results" / "calibration.json"
-    write_page(json.loads(path.read_text(encoding="utf-8"))["sections"])
+    write_page(all_results())
     return 0
 
 

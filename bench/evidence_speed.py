@@ -28,9 +28,10 @@ from serinus.evidence.guardrails import (
 from serinus.evidence.summary import Arm, StageSummary
 from serinus.evidence.verdict import judge
 from serinus.evidence.windows import Timeline
+from serinus.gateway.pool import ReplicaLink
 from serinus.gateway.recorder import Recorder
 from serinus.replica.protocol import Frame, Kind
-from serinus.traffic import StageRoute
+from serinus.traffic import ReplicaAddress, StageRoute
 
 _RESULT = Path(__file__).parent / "results" / "evidence_speed.json"
 _REQUESTS = 20_000
@@ -98,6 +99,8 @@ async def _recorder(rng: Rng, tries: int) -> float:
     seconds = rng.lognormal(-4.0, 0.6, _REQUESTS).tolist()
     frame = Frame(Kind.RESPONSE, 1, b'{"predictions": [1]}', status=200, aux=1234, batch=0)
     body = b'{"dataframe_split": {"columns": ["a"], "data": [[1.0]]}}'
+    link = ReplicaLink(ReplicaAddress("r", "/nowhere", "d" * 64), lambda *_: None)
+    link.retire()
     best = float("inf")
     for _ in range(tries):
         recorder = Recorder(
@@ -107,7 +110,7 @@ async def _recorder(rng: Rng, tries: int) -> float:
         for place, each in enumerate(seconds):
             # As in the gateway: some hundreds a second, so that reading labels is in its budget.
             began = 60.0 + place * 0.002
-            recorder.note(Arm.CANDIDATE, None, began, began + each, None, frame, body)
+            recorder.note(Arm.CANDIDATE, None, began, began + each, link, frame, body)
             if place & 15 == 15:
                 recorder.fold()
         recorder.fold()

@@ -2,9 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from statistics import median
 from typing import Any
 
-__all__ = ["TABLES", "Shown", "cells", "markdown"]
+__all__ = ["RATES", "TABLES", "Shown", "cells", "markdown"]
+
+#: Sections that are shares of rollouts in which something was called though nothing differed.
+RATES = ("false_alarms", "latency_nulls", "clusters", "stalls", "gates")
 
 Row = dict[str, Any]
 Results = dict[str, list[Row]]
@@ -17,6 +21,8 @@ class Shown:
     sections: tuple[str, ...]
     header: tuple[str, ...]
     cells: Callable[[Results], list[list[str]]]
+    #: A sentence below it; None: there is nothing to say.
+    note: Callable[[Results], str] | None = None
 
 
 def cells(table: Shown, results: Results) -> list[list[str]]:
@@ -27,7 +33,8 @@ def cells(table: Shown, results: Results) -> list[list[str]]:
 def markdown(table: Shown, results: Results) -> str:
     """The table as Markdown."""
     lines = [table.header, ["---"] * len(table.header), *cells(table, results)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    text = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return text if table.note is None else f"{text}\n\n{table.note(results)}"
 
 
 def _share(row: Row, name: str) -> str:
@@ -48,7 +55,7 @@ def _rates(results: Results) -> list[list[str]]:
             f"{row['low']:.2%} … {row['high']:.2%}",
             "-" if row["nominal"] == 1 else f"{row['nominal']:.1%}",
         ]
-        for section in ("false_alarms", "clusters", "gates")
+        for section in RATES
         for row in results[section]
     ]
 
@@ -125,6 +132,40 @@ def _journeys(results: Results) -> list[list[str]]:
     ]
 
 
+def _control_run(results: Results) -> list[list[str]]:
+    (report,) = results["control_run"]
+    found: dict[tuple[Any, ...], list[Row]] = {}
+    for row in report["rollouts"]:
+        key = (row["load"], row["part"], row["control"], row["slower"])
+        found.setdefault(key, []).append(row)
+    return [
+        [
+            f"{load} ({part:.0%})",
+            "yes" if control else "no",
+            "equal" if slower == 1 else f"{slower:g} x slower",
+            *(
+                f"{sum(row['outcome'] == outcome for row in rows)} of {len(rows)}"
+                for outcome in ("promoted", "rolled back", "held")
+            ),
+            _number(median(row["seconds"] for row in rows)),
+            _number(median(row["candidate_requests"] for row in rows)),
+        ]
+        for (load, part, control, slower), rows in sorted(
+            found.items(), key=lambda each: (each[0][1], each[0][2], each[0][3])
+        )
+    ]
+
+
+def _control_machine(results: Results) -> str:
+    (report,) = results["control_run"]
+    machine = report["machine"]
+    return (
+        f"Taken on {machine['cores']} cores, at a load average of"
+        f" {machine['load_average_before'][0]:.1f} before it began; a fixed loop took"
+        f" {report['noise_ms'][0]:.0f} ms before and {report['noise_ms'][-1]:.0f} ms after."
+    )
+
+
 def _rules(results: Results) -> list[list[str]]:
     by_rule: dict[str, list[Row]] = {}
     for row in results["rules"]:
@@ -161,7 +202,7 @@ def _promotion(rule: str, results: Results) -> str:
 
 TABLES = {
     "false-alarms": Shown(
-        ("false_alarms", "clusters", "gates"),
+        RATES,
         ("when nothing differs", "rollouts", "false alarms", "95 % interval", "allowed"),
         _rates,
     ),
@@ -240,6 +281,21 @@ TABLES = {
             "published median",
         ),
         _journeys,
+    ),
+    "control-run": Shown(
+        ("control_run",),
+        (
+            "load",
+            "control",
+            "candidate",
+            "promoted",
+            "rolled back",
+            "held",
+            "seconds until then, median",
+            "its answers until then, median",
+        ),
+        _control_run,
+        _control_machine,
     ),
     "rules": Shown(
         ("rules", "journeys"),

@@ -49,10 +49,13 @@ class Answers:
     """One run of one pool, one entry per batch, in the order in which they ended."""
 
     ended_s: Floats
-    #: Of the request in it that waited longest, as the gateway sees it.
+    #: Of the request in it that waited longest, as the gateway sees it; of one that is timed, of
+    #: those that were asked after the replica's last timed answer had come.
     longest_s: Floats
     model_s: Floats
     rows: Ints
+    #: Whether an answer in it is timed (`serinus.gateway.timing`).
+    timed: NDArray[np.bool_]
 
 
 def serve(
@@ -86,7 +89,10 @@ class Pool:
         self._in_service = np.zeros((runs, replicas), np.int64)
         self._idle_since = np.zeros((runs, replicas))
         self._batches = np.zeros(runs, np.int64)
-        self._log = np.zeros((4, runs, most + 1))
+        #: How many had been asked of the replica when its last timed answer came.
+        self._asked = np.zeros((runs, replicas), np.int64)
+        self._timing = np.zeros((runs, replicas), bool)
+        self._log = np.zeros((5, runs, most + 1))
 
     def step(self) -> bool:
         """False when nothing is left to happen."""
@@ -107,7 +113,7 @@ class Pool:
         """The batches of each run."""
         result = []
         for run, count in enumerate(self._batches):
-            first, end, took, rows = self._log[:, run, :count]
+            first, end, took, rows, timed = self._log[:, run, :count]
             order = np.argsort(end, kind="stable")
             result.append(
                 Answers(
@@ -115,6 +121,7 @@ class Pool:
                     (end - first)[order],
                     took[order],
                     rows[order].astype(np.int64),
+                    timed[order] > 0,
                 )
             )
         return result
@@ -133,6 +140,8 @@ class Pool:
         self._in_service[runs, replica] = 0
         self._busy_until[runs, replica] = np.inf
         self._idle_since[runs, replica] = at
+        timed = self._timing[runs, replica]
+        self._asked[runs[timed], replica[timed]] = self._tail[runs[timed], replica[timed]]
         queued = self._tail[runs, replica] > self._head[runs, replica]
         if queued.any():
             self._take(runs[queued], replica[queued], at[queued])
@@ -147,8 +156,12 @@ class Pool:
             took *= 1.0 + machine.cold * (at - self._idle_since[runs, replica] >= machine.idle_s)
         if machine.stalls:
             took += machine.stall_s * (self._rng.random(len(runs)) < machine.stalls)
+        asked = self._asked[runs, replica]
+        timed = asked < head + rows
+        self._timing[runs, replica] = timed
+        first = self._waiting[runs, replica, np.where(timed, np.maximum(head, asked), head)]
         place = self._batches[runs]
-        self._log[:, runs, place] = self._waiting[runs, replica, head], at + took, took, rows
+        self._log[:, runs, place] = first, at + took, took, rows, timed
         self._batches[runs] += 1
         self._head[runs, replica] += rows
         self._in_service[runs, replica] = rows

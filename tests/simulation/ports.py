@@ -67,6 +67,7 @@ class StorePort(Port):
         self.rollouts = Port(
             controller, "rollouts", store.rollouts, _ROLLOUT_WRITES, _ROLLOUT_READS
         )
+        self.tokens = Port(controller, "tokens", store.tokens, (), ("grants",))
 
 
 class LinksPort(Port):

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from serinus.entities import ConfigUpdate
+from serinus.entities import WHOLE, ConfigUpdate
 from serinus.rollout.events import Verdict
 from serinus.rollout.state import Phase
 from tests.simulation.world import World
@@ -74,6 +74,22 @@ def canary_that_regresses(world: World) -> None:
     world.until(lambda: world.state().candidate_bp == 5000, tick=_TICK)
     world.verdict = Verdict.REGRESSED
     _until(world, Phase.ROLLED_BACK)
+    _end(world)
+
+
+def self_test(world: World) -> None:
+    world.self_test(1, steps=_STEPS, notify=_NOTIFY, control=True, **BY_EVIDENCE)
+    _until(world, Phase.SUCCEEDED)
+    assert world.weights()[0] == {"m-1": WHOLE}
+    _end(world)
+
+
+def self_test_that_raises_an_alarm(world: World) -> None:
+    world.self_test(1, steps=_STEPS, notify=_NOTIFY, **BY_EVIDENCE)
+    world.until(lambda: world.state().candidate_bp == 5000, tick=_TICK)
+    world.verdict = Verdict.REGRESSED
+    _until(world, Phase.ROLLED_BACK)
+    assert world.weights()[0] == {"m-1": WHOLE}
     _end(world)
 
 
@@ -254,6 +270,8 @@ SCENARIOS: dict[str, Scenario] = {
         canary_by_evidence,
         canary_with_a_control_pool,
         canary_that_regresses,
+        self_test,
+        self_test_that_raises_an_alarm,
         blue_green,
         shadow,
         bake_to_success,

@@ -66,6 +66,8 @@ class Wanted:
             candidate = target.entity(state.candidate)
             if candidate is not None and candidate.environment is not None:
                 yield state.candidate
+        elif state.spec.self_test:
+            return  # stable is what serves, and its copy is of no more use
         elif (state.exposed or state.activated) and state.ended_at is not None:
             warm = timedelta(seconds=state.spec.rollback.keep_warm_s)
             if self._world.at < state.ended_at + warm:

@@ -4,6 +4,7 @@ Nothing happens by itself. Models are known by number: ``models:/m/N`` has the d
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -265,7 +266,19 @@ class World:
         key = f"{number} {spec}"
         if key not in _SPECS:
             _SPECS[key] = parse_spec({"candidate": f"models:/m/{number}", **spec})
-        parsed, candidate = _SPECS[key], self.entity(number)
+        self._start(_SPECS[key], self.entity(number), id_, name)
+
+    def self_test(self, number: int, id_: str = "r1", name: str = "e", **spec: Any) -> None:
+        """Ask that version ``number``, which serves, be tried against itself."""
+        uri = f"models:/m/{number}"
+        parsed = replace(parse_spec({"self_test": True, **spec}), candidate=uri)
+        active = self.store.endpoint(name).active
+        if active is None:
+            raise ResourceDoesNotExist("nothing serves yet")
+        stable = next(each for each in active.entities if each.name == f"m-{number}")
+        self._start(parsed, replace(stable, name=f"m-{number}-aa"), id_, name)
+
+    def _start(self, parsed: RolloutSpec, candidate: ServedEntity, id_: str, name: str) -> None:
         active = self.store.endpoint(name).active
         if active is None:
             raise ResourceDoesNotExist("nothing serves yet")

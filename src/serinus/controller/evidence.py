@@ -29,6 +29,8 @@ _KEEP_EVERY = timedelta(seconds=2)
 #: Requests this much older than their label window have been flushed, also the slow ones.
 _STRAGGLERS = timedelta(seconds=5)
 _PURGE_EVERY = timedelta(minutes=1)
+#: Rollouts whose evidence is at hand; what is not is read from the store again.
+_MOST_KEPT = 1000
 #: Pages of outcomes counted in one turn, which must not be held up by them.
 _MOST_PAGES = 4
 
@@ -39,7 +41,8 @@ class Assessor:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._lock = threading.Lock()
-        self._arrived: dict[str, list[tuple[Flush, StageSummary]]] = {}
+        #: Evidence key → (stage, incarnation) → what it flushed last.
+        self._arrived: dict[str, dict[tuple[str, str], tuple[Flush, StageSummary]]] = {}
         self._kept: dict[str, Kept] = {}
         self._judged: dict[str, tuple[int, Judgement]] = {}
         self._stored_at: dict[str, datetime] = {}
@@ -56,7 +59,13 @@ class Assessor:
                 self._dropped[key] = self._dropped.get(key, 0) + dropped
         with self._lock:
             for summary in flush.stages:
-                self._arrived.setdefault(summary.rollout_id, []).append((flush, summary))
+                arrived = self._arrived.setdefault(summary.rollout_id, {})
+                place = stage_key(summary), flush.incarnation
+                known = arrived.get(place)
+                if known is None or known[0].sequence <= flush.sequence:
+                    arrived[place] = flush, summary
+            while len(self._arrived) > _MOST_KEPT:
+                del self._arrived[next(iter(self._arrived))]
 
     def judge(self, view: RolloutView, at: datetime) -> Judgement:
         """What the evidence says of this rollout now."""
@@ -88,12 +97,20 @@ class Assessor:
         return judgement
 
     def _load(self, key: str) -> Kept:
-        kept = self._kept.get(key)
+        kept = self._kept.pop(key, None)
         if kept is None:
             stored = self._store.rollouts.evidence(key)
             kept = Kept() if stored is None else msgspec.convert(stored, Kept, str_keys=True)
-            self._kept[key] = kept
+        self._kept[key] = kept  # at the end: whoever is judged no more comes to the front
+        if len(self._kept) > _MOST_KEPT:
+            self._forget(next(iter(self._kept)))
         return kept
+
+    def _forget(self, key: str) -> None:
+        """Make room; gateways flush the whole of a stage, so what they lack comes again."""
+        del self._kept[key]
+        for each in (self._judged, self._stored_at, self._purged_at):
+            each.pop(key, None)
 
     def _settle(self, key: str, kept: Kept, guardrail: Guardrail, at: datetime) -> bool:
         """Count the outcomes whose label window is over; True when there were some."""
@@ -115,10 +132,10 @@ class Assessor:
 
     def _take(self, key: str, kept: Kept) -> bool:
         with self._lock:
-            arrived = self._arrived.pop(key, [])
+            arrived = self._arrived.pop(key, {})
             kept.exposures_dropped += self._dropped.pop(key, 0)
         fresh = False
-        for flush, summary in arrived:
+        for flush, summary in arrived.values():
             known = kept.ledger.entries.get(stage_key(summary), {}).get(flush.incarnation)
             fresh = fresh or known is None or known[0] < flush.sequence
             kept.ledger.replace(

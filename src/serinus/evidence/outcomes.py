@@ -83,10 +83,11 @@ class OutcomeLine:
             window.closed = window.units >= max(_SMALLEST, _GROWTH * self.labelled)
 
     def outcomes(self) -> Outcomes:
-        """As the processes for means read them."""
+        """As the processes for means read them: while both arms could be met."""
         rows = [
             (on_candidate, window.candidate_bp / WHOLE, step / STEPS, count, place)
             for place, window in enumerate(self.windows)
+            if 0 < window.candidate_bp < WHOLE
             for on_candidate, side in ((1.0, window.candidate), (0.0, window.stable))
             for step, count in sorted(side.items())
         ]

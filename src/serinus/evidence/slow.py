@@ -5,9 +5,10 @@ An event is a baseline answer above the baseline's past quantile, or a candidate
 events is its own, whatever load does to both. Counts come from `windows`, whose thresholds precede
 them.
 
-Answers are counted once per batch, and a quiet arm has smaller batches: so many of the answers
-counted may be the candidate's that its share of them is far above its share of traffic. It is held
-to whichever is larger before it is convicted, and to that of traffic before it is called safe.
+Of each replica one answer is timed at a time: of a quiet arm that is nearly every one, of a busy
+or a slow one it is not. So the candidate's share of the answers counted may be far from its share
+of traffic. It is held to whichever is larger before it is convicted, and to whichever is smaller
+before it is called safe: else one that answers half as often would have half as many slow answers.
 """
 
 from itertools import chain
@@ -61,7 +62,7 @@ class _Tails:
 class SlowEvents:
     """Latency windows of a rollout, ready to be asked at any quantile and margin."""
 
-    __slots__ = ("_baseline", "_candidate", "_edges", "_floor_s", "_highest_share", "_share")
+    __slots__ = ("_baseline", "_candidate", "_edges", "_floor_s", "_highest", "_lowest", "_share")
 
     def __init__(
         self, windows: list[Window], *, of_model: bool = False, floor_s: float = 0.0
@@ -92,7 +93,7 @@ class SlowEvents:
         theirs = np.array(
             [sum((c.model_time if of_model else c.latency).values()) for c in others], np.float64
         )
-        self._highest_share = _seen_share(self._share, mine, mine + theirs)
+        self._lowest, self._highest = _seen_shares(self._share, mine, mine + theirs)
         self._baseline = np.array(above, np.float64).reshape(len(used), len(QUANTILES))
 
     @property
@@ -116,7 +117,7 @@ class SlowEvents:
         events = self.events(quantile, margin, lenient=True)
         if not len(events.share):
             return 0.0
-        return float(log_regression(Events(events.candidate, events.total, self._highest_share)))
+        return float(log_regression(Events(events.candidate, events.total, self._highest)))
 
     def log_not_slower(self, quantile: float, margin: float, exposure: float) -> float:
         """Log evidence that the candidate is slow less than ``1 / exposure`` times as often.
@@ -127,15 +128,21 @@ class SlowEvents:
         the margin in seconds instead would ask for hundreds of answers to prove a p99 at 1 %.)
         """
         events = self.events(quantile, margin, lenient=False)
-        return float(log_decrease(events, 1.0 / exposure)) if len(events.share) else 0.0
+        if not len(events.share):
+            return 0.0
+        held = Events(events.candidate, events.total, self._lowest)
+        return float(log_decrease(held, 1.0 / exposure))
 
 
-def _seen_share(shares: Floats, mine: Floats, everybody: Floats) -> Floats:
-    """The candidate's part of the answers counted, where that is more than chance would have it."""
+def _seen_shares(shares: Floats, mine: Floats, everybody: Floats) -> tuple[Floats, Floats]:
+    """(lowest, highest) of the candidate's shares of traffic and of the answers counted.
+
+    They are one and the same where chance explains the difference.
+    """
     distinct, place = np.unique(shares, return_inverse=True)
     part = np.bincount(place, mine, len(distinct))
     whole = np.bincount(place, everybody, len(distinct))
     chance = _CHANCE * np.sqrt(whole * distinct * (1.0 - distinct))
-    seen = np.where(part > whole * distinct + chance, part / np.maximum(whole, 1.0), distinct)
-    result: Floats = seen[place]
-    return result
+    off = np.abs(part - whole * distinct) > chance
+    seen = np.where(off, part / np.maximum(whole, 1.0), distinct)
+    return np.minimum(seen, distinct)[place], np.maximum(seen, distinct)[place]

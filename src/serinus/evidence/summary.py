@@ -87,7 +87,7 @@ class ArmSummary:
     #: cause: what users met, and so what SAFE is held against.
     failed: int = 0
     excluded: dict[Exclusion, int] = field(default_factory=dict)
-    #: The gateway's view, of requests that were answered without error.
+    #: The gateway's view of requests answered without error, of each replica one at a time.
     latency: Histogram = field(default_factory=dict)
     #: Inside the model, one count per batch.
     model_time: Histogram = field(default_factory=dict)
@@ -205,8 +205,9 @@ class StageSummary:
         """Count one request that was routed by the split.
 
         ``latency_s``: the gateway's view; None when it should not count (with a sticky unit, any
-        but the unit's first request in the stage; a further answer of a batch or stall that was
-        counted). ``model_us``: inside the model, None but for one answer of each batch.
+        but the unit's first request in the stage; one that was under way while another answer of
+        its replica was timed). ``model_us``: inside the model, None but for one answer of each
+        batch.
         ``new_unit``: the first time this gateway sees the unit in this stage.
         ``key``: `event_key` of what the error shares with others (the replica that died and the
         second, the sticky unit); ``at_us`` then says when, in microseconds since the epoch.

@@ -5,14 +5,16 @@ Events that share a cause are made one event here. It never waits, and what it k
 
 import asyncio
 from collections.abc import Callable
-from itertools import islice
 
 from serinus.errors import DeadlineExceeded, ResourceExhausted, SerinusError
 from serinus.evidence.exposure import Exposure, request_key
 from serinus.evidence.summary import Arm, ErrorClass, Exclusion, StageSummary, event_key
+from serinus.gateway.bodies import Bodies
 from serinus.gateway.exposures import Exposures, Picker, client_of
 from serinus.gateway.pool import Cause, NoAnswer, NoReplica, ReplicaLink
 from serinus.gateway.prediction import label
+from serinus.gateway.quarantine import Quarantined
+from serinus.gateway.timing import Timing
 from serinus.replica.protocol import Frame
 from serinus.traffic import StageRoute
 
@@ -22,8 +24,6 @@ __all__ = ["Recorder", "fault_of"]
 _RETRY_S = 60.0
 #: Seconds after which an outage that lasts is another event.
 _OUTAGE_S = 60.0
-#: Seconds within which failures of one and the same body, which was answered too, are one event.
-_STORM_S = 1.0
 #: Entries of each short memory; past it the older half is forgotten.
 _REMEMBERED = 20_000
 #: Answers whose predictions are read, whichever arm they are of, in each so many seconds.
@@ -79,7 +79,8 @@ class Recorder:
         self._unit_keys: dict[float, int] = {}
         self._batches = _Memory()
         self._failed_batches = _Memory()
-        self._bodies = _Bodies()
+        self._bodies = Bodies()
+        self._timing = Timing()
         self._causes = _Memory()
         self._asked = _Memory()
         self._to_read = _READ
@@ -153,11 +154,11 @@ class Recorder:
             return
         if picked:
             self._expose(arm, point, ended - began, body, picked)
-        # All answers of a batch took as long as its slowest: they are one observation.
-        if outcome.batch and not self._batches.add((link, outcome.batch), ended):
-            self.summary.record(arm, None, None)
-        else:
-            self.summary.record(arm, None, ended - began, outcome.aux or None)
+        timed = link is None or self._timing.is_timed(link, began, ended)
+        first = not outcome.batch or self._batches.add((link, outcome.batch), ended)
+        self.summary.record(
+            arm, None, ended - began if timed else None, (outcome.aux or None) if first else None
+        )
         self._read(arm, outcome.body, ended)
 
     def _expose(
@@ -194,7 +195,8 @@ class Recorder:
         if fault is not ErrorClass.CLIENT:
             side = self.summary.arm(arm)
             side.failed += point is None or point not in self._unit_keys
-            if self._counted_already(link, outcome, body, ended):
+            counts, shared = self._event(link, outcome, body, ended)
+            if not counts:
                 if point is not None:
                     self._key(point, None, ended)
                 side.requests += 1
@@ -202,21 +204,22 @@ class Recorder:
                 side.errors[fault] = side.errors.get(fault, 0) + 1
                 return
             key = self._key(point, _cause(arm, link, outcome, ended), ended)
+            key = shared if key is None else key
         at_us = 0 if key is None else int(self._wall() * 1e6)
         self.summary.record(arm, fault, None, new_unit=new, key=key, at_us=at_us)
 
-    def _counted_already(
+    def _event(
         self, link: ReplicaLink | None, outcome: Frame | SerinusError, body: bytes, at: float
-    ) -> bool:
-        """True for one more failure of a batch, or of a body that is sent again and again."""
+    ) -> tuple[bool, int | None]:
+        """Whether it is more than one more failure of its batch or body, and the body's key."""
         if (
             isinstance(outcome, Frame)
             and outcome.batch
             and not self._failed_batches.add((link, outcome.batch), at)
         ):
-            return True
+            return False, None
         # Over all arms together: arm by arm, a storm would weigh the same on 1 % as on 99 %.
-        return not self._bodies.is_event(body, at)
+        return self._bodies.failed(body, at)
 
     def _key(self, point: float | None, cause: Cause | None, at: float) -> int | None:
         """What this failure shares with others; None when it stands alone."""
@@ -255,41 +258,6 @@ def _names_itself(body: bytes) -> bool:
     return body.find(_REQUEST_ID, 0, _END) >= 0 or (
         len(body) > _END and body.find(_REQUEST_ID, -_END) >= 0
     )
-
-
-class _Bodies:
-    """Bodies that failed. One that nobody ever answers is broken: one event, however often sent."""
-
-    __slots__ = ("_failed",)
-
-    def __init__(self) -> None:
-        #: Hash of a body → when it counted last, and whether it was ever answered since.
-        self._failed: dict[int, tuple[float, bool]] = {}
-
-    def __len__(self) -> int:
-        return len(self._failed)
-
-    def answered(self, body: bytes) -> None:
-        """Somebody answered it: what failed before was not its own fault."""
-        if self._failed and len(body) <= _LONG_BODY:
-            what = hash(body)
-            known = self._failed.get(what)
-            if known is not None:
-                self._failed[what] = (known[0], True)
-
-    def is_event(self, body: bytes, at: float) -> bool:
-        """False for one more failure of a broken body, or of any body within a moment."""
-        if len(body) > _LONG_BODY:
-            return True
-        what = hash(body)
-        last, was_answered = self._failed.get(what, (float("-inf"), True))
-        if not was_answered or at - last < _STORM_S:
-            return False
-        if len(self._failed) >= _REMEMBERED:
-            for old in list(islice(self._failed, _REMEMBERED >> 1)):
-                del self._failed[old]
-        self._failed[what] = (at, last > float("-inf"))
-        return True
 
 
 class _Memory:
@@ -341,13 +309,15 @@ def fault_of(outcome: Frame | SerinusError) -> ErrorClass | None:
         return ErrorClass.MODEL if outcome.died else ErrorClass.UNAVAILABLE
     if isinstance(outcome, ResourceExhausted):
         return ErrorClass.UNAVAILABLE
+    if isinstance(outcome, Quarantined):
+        return ErrorClass.MODEL  # it died of it twice
     return ErrorClass.CLIENT if outcome.status < 500 else ErrorClass.MODEL
 
 
 def _cause(
     arm: Arm, link: ReplicaLink | None, outcome: Frame | SerinusError, at: float
 ) -> Cause | None:
-    if isinstance(outcome, NoReplica | NoAnswer):
+    if isinstance(outcome, NoReplica | NoAnswer | Quarantined):
         return outcome.cause
     if isinstance(outcome, ResourceExhausted):
         return "full", arm.value, int(at)

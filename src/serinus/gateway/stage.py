@@ -89,15 +89,21 @@ class LiveStage:
         if not evidence:
             recorder.exclude(arm, Exclusion.NO_UNIT)
         recorder.in_flight += 1
+        meter = pool.meter
+        meter.in_flight += 1
         try:
             link, frame = await pool.call(body, format_, meta)
         except SerinusError as error:
+            ended = self._clock()
+            meter.count(error.status, ended - began)
             if evidence:
-                recorder.note(arm, point, began, self._clock(), None, error, body)
+                recorder.note(arm, point, began, ended, None, error, body)
             raise
         finally:
             recorder.in_flight -= 1
+            meter.in_flight -= 1
         ended = self._clock()
+        meter.count(frame.status, ended - began, frame.aux)
         if evidence:
             recorder.note(arm, point, began, ended, link, frame, body, picked)
         if self._shadow_below and arm is Arm.STABLE:

@@ -5,7 +5,7 @@ from itertools import product
 
 import numpy as np
 import pytest
-from scipy import stats  # type: ignore[import-untyped]
+from scipy import stats
 
 from bench.traces import RAMP, error_trace, first_crossing, growing_looks
 from serinus.evidence.eprocess import Events, log_decrease, log_regression, log_safety, pooled

@@ -40,6 +40,24 @@ def test_small_batches_of_the_candidate_do_not_convict_it():
     assert found == 5
 
 
+def test_a_slow_candidate_is_not_safe_for_answering_less_often():
+    # Of each replica one answer is timed at a time: of one that is half as slow again, fewer are.
+    rng = np.random.default_rng(5)
+    timeline = Timeline()
+    stage = LiveStage(timeline, 0, 0.5)
+    for _ in range(20):
+        stage.add(batches(rng, 3000, 1), batches(rng, 2000, 1, 1.5))
+    slow = SlowEvents(timeline.windows)
+    by_traffic = slow.events(0.5, 0.25, lenient=False)
+    assert by_traffic.candidate.sum() < 0.5 * by_traffic.total.sum()
+    assert slow.log_not_slower(0.5, 0.25, 1.0) < 0.0
+    equal = LiveStage(Timeline(), 0, 0.5)
+    for _ in range(20):
+        equal.add(batches(rng, 3000, 1), batches(rng, 2000, 1))
+    windows = equal.timeline.windows
+    assert SlowEvents(windows).log_not_slower(0.5, 0.25, 1.0) > math.log(20)
+
+
 def test_batches_of_one_row_lose_no_power():
     timeline = Timeline()
     stage = LiveStage(timeline, 0, 0.1)

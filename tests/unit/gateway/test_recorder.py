@@ -13,6 +13,7 @@ from serinus.errors import (
     ResourceExhausted,
     SerinusError,
 )
+from serinus.evidence.histogram import duration_bucket
 from serinus.evidence.summary import Arm, ErrorClass, Exclusion, StageSummary
 from serinus.gateway.pool import NoAnswer, NoReplica
 from serinus.gateway.recorder import Recorder, fault_of
@@ -72,6 +73,10 @@ class Desk:
         )
 
 
+#: The bucket of 0.3 s.
+LATE = duration_bucket(0.3)
+
+
 def seen(what: Callable[[Desk], None], route: StageRoute = ROUTE) -> StageSummary:
     """The summary after that has been noted and the loop has turned."""
 
@@ -115,8 +120,14 @@ def test_whose_fault_it_is(outcome: Frame | SerinusError, fault: ErrorClass | No
 
 def test_answers_of_one_batch_are_one_observation_of_time() -> None:
     def requests(desk: Desk) -> None:
-        for batch, link in ((7, ONE), (7, ONE), (7, ONE), (8, ONE), (7, TWO)):
-            desk.note(answer(batch=batch), link=link)
+        for batch, link, after_s in (
+            (7, ONE, 2),
+            (7, ONE, 0),
+            (7, ONE, 0),
+            (8, ONE, 2),
+            (7, TWO, 0),
+        ):
+            desk.note(answer(batch=batch), link=link, after_s=after_s)
 
     summary = seen(requests)
     assert summary.candidate.requests == 5
@@ -127,6 +138,39 @@ def test_answers_of_one_batch_are_one_observation_of_time() -> None:
 def test_answers_without_a_batch_are_observed_one_by_one() -> None:
     summary = seen(lambda desk: desk.again(3, answer(batch=0)))
     assert sum(summary.candidate.latency.values()) == 3
+
+
+def test_answers_that_waited_for_one_stall_are_one_observation_of_time() -> None:
+    def requests(desk: Desk) -> None:
+        began = desk.now + 10.0
+        # Each a batch of its own: the first hangs for 0.4 s, 20 more wait behind it.
+        for number in range(21):
+            at = began + number * 0.02
+            desk.now = at
+            desk.note(
+                answer(batch=number + 1), after_s=0.0, took_s=began + 0.4 + number * 0.009 - at
+            )
+        # Another replica's answer does not wait for that one, and one asked later waits for none.
+        desk.now = began
+        desk.note(answer(batch=1), link=TWO, after_s=0.1)
+        desk.note(answer(batch=22), after_s=1.0)
+
+    summary = seen(requests)
+    assert summary.candidate.requests == 23
+    assert sum(summary.candidate.latency.values()) == 4  # the stall, one at its end, TWO, the last
+    slow = sum(count for bucket, count in summary.candidate.latency.items() if bucket > LATE)
+    assert slow == 1
+    assert sum(summary.candidate.model_time.values()) == 23
+
+
+def test_a_slow_replica_is_timed_again_and_again() -> None:
+    def requests(desk: Desk) -> None:
+        for _ in range(50):
+            desk.note(answer(), after_s=0.05, took_s=0.2)
+
+    # Four are under way at any moment, one of them is timed.
+    summary = seen(requests)
+    assert 10 <= sum(summary.candidate.latency.values()) <= 13
 
 
 def test_failures_of_one_batch_are_one_event() -> None:
@@ -261,6 +305,62 @@ def test_a_unit_that_was_part_of_an_accident_contributes_no_second_event() -> No
     assert seen(requests, STICKY).error_events(Arm.CANDIDATE) == 1
 
 
+def test_one_broken_request_is_one_event_of_all_gateways() -> None:
+    def at(number: int, arm: Arm) -> Callable[[Desk], None]:
+        def requests(desk: Desk) -> None:
+            desk.now += number
+            for _ in range(250):
+                desk.note(answer(500), arm, body=b"poison", after_s=0.001)
+            desk.note(answer(500), arm, body=b"another of gateway %d" % number)
+
+        return requests
+
+    one, two = seen(at(5, Arm.STABLE)), seen(at(3, Arm.CANDIDATE))
+    for both in (one.add(two), two.add(one)):
+        assert both.stable.failed + both.candidate.failed == 502
+        # It met the candidate first, at the gateway whose clock says so.
+        assert both.error_events(Arm.CANDIDATE) == 2
+        assert both.error_events(Arm.STABLE) == 1
+
+
+def test_a_retry_that_fails_at_another_gateway_is_no_second_event() -> None:
+    body = b'{"instances":[[1]],"client_request_id":"c1"}'
+    one, two = (seen(lambda desk: desk.note(answer(500), body=body)) for _ in range(2))
+    assert one.add(two).error_events(Arm.CANDIDATE) == 1
+
+
+def test_a_body_that_fails_again_after_an_answer_is_an_event_at_each_gateway() -> None:
+    def requests(desk: Desk) -> None:
+        for _ in range(3):
+            desk.note(answer(500), body=b"fine")
+            desk.note(answer(), Arm.STABLE, body=b"fine")
+
+    one, two = (seen(requests) for _ in range(2))
+    assert one.error_events(Arm.CANDIDATE) == 3
+    assert one.add(two).error_events(Arm.CANDIDATE) == 1 + 2 + 2
+
+
+def test_a_long_broken_body_sent_at_once_is_one_event() -> None:
+    body = b"x" * 200_000
+
+    def requests(desk: Desk) -> None:
+        for _ in range(500):
+            desk.note(answer(500), body=body, after_s=0.001)
+        desk.note(answer(500), body=body, after_s=5.0)
+
+    assert seen(requests).error_events(Arm.CANDIDATE) == 2
+
+
+def test_only_so_many_failing_bodies_are_named() -> None:
+    def requests(desk: Desk) -> None:
+        for _ in range(700):
+            desk.note(answer(500), after_s=0.01)
+
+    summary = seen(requests)
+    assert summary.error_events(Arm.CANDIDATE) == 700
+    assert len(summary.first_events) == 500
+
+
 def test_two_gateways_count_the_error_of_one_unit_once() -> None:
     one, two = (seen(lambda desk: desk.note(answer(500), point=0.25), STICKY) for _ in range(2))
     both = one.add(two)
@@ -312,8 +412,8 @@ def test_predictions_are_counted_and_bounded_for_both_arms_together() -> None:
 
 def test_a_batch_counts_by_the_first_of_its_units_that_is_new() -> None:
     def requests(desk: Desk) -> None:
-        for point, batch in ((0.1, 1), (0.1, 2), (0.2, 2), (0.3, 2)):
-            desk.note(answer(batch=batch), point=point)
+        for point, batch, after_s in ((0.1, 1, 2), (0.1, 2, 2), (0.2, 2, 0), (0.3, 2, 0)):
+            desk.note(answer(batch=batch), point=point, after_s=after_s)
 
     summary = seen(requests, STICKY)
     assert summary.candidate.units == 3
