@@ -11,13 +11,12 @@ when it downloads by name) are left out, so one model has one digest whichever w
 import errno
 import hashlib
 import os
-import shutil
 import stat
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from serinus.engine.manifest import read_manifest
+from serinus.engine.scratch import remove, scratch, sweep
 from serinus.entities import ModelRef
 from serinus.errors import (
     InternalError,
@@ -25,11 +24,11 @@ from serinus.errors import (
     ResourceDoesNotExist,
     TemporarilyUnavailable,
 )
+from serinus.replica.pinned import LEFT_OUT, digest_of_entries
 
 __all__ = ["ModelCorrupt", "ModelStore", "StoreFull", "digest_of"]
 
 _CHUNK = 1 << 20
-_LEFT_OUT = frozenset({"__pycache__", "registered_model_meta"})
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
@@ -49,6 +48,10 @@ class ModelStore:
         self.root = home / "models"
         self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
 
+    def sweep(self) -> int:
+        """Remove what crashed processes left, and say how much. For the start of a server."""
+        return sweep(self.root)
+
     def add(self, directory: Path) -> str:
         """Copy a model directory in and return its digest. Idempotent; heals a damaged copy.
 
@@ -66,13 +69,13 @@ class ModelStore:
                 "model to a directory of its own."
             )
         read_manifest(directory)  # refuses what is not an mlflow model, before anything is copied
-        staging = Path(tempfile.mkdtemp(prefix=".adding-", dir=self.root))
         try:
-            digest = _digest(
-                (name, *_copy(source, staging / name)) for name, source in _files(directory)
-            )
-            _seal(staging)
-            self._publish(staging, digest)
+            with scratch(self.root, ".adding-") as staging:
+                digest = digest_of_entries(
+                    (name, *_copy(source, staging / name)) for name, source in _files(directory)
+                )
+                _seal(staging)
+                self._publish(staging, digest)
         except OSError as error:
             if error.errno in _FULL:
                 raise StoreFull(
@@ -82,8 +85,6 @@ class ModelStore:
             raise InvalidParameterValue(
                 f"The model {directory} can't be copied to {self.root}: {error}."
             ) from error
-        finally:
-            _remove(staging)
         return digest
 
     def path(self, digest: str) -> Path:
@@ -130,21 +131,14 @@ class ModelStore:
             except ResourceDoesNotExist:
                 continue
             except ModelCorrupt:
-                _remove(target)
+                remove(target)
             else:
                 return
 
 
 def digest_of(directory: Path) -> str:
     """The digest of a directory as it is now; see the top of this module for what it covers."""
-    return _digest((name, *_copy(source, None)) for name, source in _files(directory))
-
-
-def _digest(entries: Iterator[tuple[str, int, str]]) -> str:
-    whole = hashlib.sha256()
-    for path, size, content in sorted((os.fsencode(name), size, h) for name, size, h in entries):
-        whole.update(path + b"\0" + str(size).encode() + b"\0" + content.encode() + b"\n")
-    return whole.hexdigest()
+    return digest_of_entries((name, *_copy(source, None)) for name, source in _files(directory))
 
 
 def _is_digest(text: str) -> bool:
@@ -162,7 +156,7 @@ def _walk(directory: Path, prefix: str, inside: tuple[Path, ...]) -> Iterator[tu
         entries = list(scan)
     for entry in entries:
         name = prefix + entry.name
-        if entry.name in _LEFT_OUT:
+        if entry.name in LEFT_OUT:
             continue
         path = Path(entry.path)
         if entry.is_symlink():
@@ -230,10 +224,3 @@ def _sync_directory(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def _remove(directory: Path) -> None:
-    """Remove a tree that may be read-only; no error when it is not there."""
-    for folder, _, _ in os.walk(directory):
-        Path(folder).chmod(0o700)
-    shutil.rmtree(directory, ignore_errors=True)

@@ -99,6 +99,20 @@ class EnvironmentBuilder:
         }
         self._root.mkdir(parents=True, exist_ok=True, mode=0o700)
 
+    def sweep(self) -> int:
+        """Remove what builds that crashed left, and say how many. For the start of a server."""
+        found = 0
+        for staging in self._root.glob(".*.building"):
+            digest = staging.name.removeprefix(".").removesuffix(".building")
+            with (self._root / f"{digest}.lock").open("a") as lock:
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:  # it is being built
+                    continue
+                shutil.rmtree(staging, ignore_errors=True)
+                found += 1
+        return found
+
     def diff(self, model: ModelRef) -> tuple[Difference, ...]:
         """What the server's own environment has otherwise than the model asks for."""
         return differences(model)
@@ -260,6 +274,8 @@ def _why(lines: list[str], recipe: _Recipe, root: Path) -> str:
             f"its requirements.txt and log it again, {_ADVICE}."
         )
     if re.search(r"dns error|error sending request|client error|[Nn]etwork|tls|timed out", text):
+        where = causes[0] if causes and causes[0] != said else ""
+        said = f"{where}: {said}" if where else said
         return (
             f"The package index can't be reached ({said}); look at the network and at UV_INDEX_URL "
             f"or the proxy settings, {_ADVICE}."

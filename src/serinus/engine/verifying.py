@@ -5,12 +5,11 @@ It blocks for seconds; call it from a thread of its own. It starts and stops not
 
 from pathlib import Path
 
+from serinus.engine.remote import remote_url
 from serinus.engine.wire import connect
-from serinus.errors import SerinusError
 from serinus.parity.canonical import ContractBroken
-from serinus.parity.derived import of_model
-from serinus.parity.folder import DIRECTORY, Bundle, ContractForeign, read_bundle
-from serinus.parity.verification import Gate, Verification
+from serinus.parity.derived import as_found
+from serinus.parity.verification import Gate, GateResult, Result, Verification
 from serinus.parity.verify import unreachable, unreadable, verify
 from serinus.parity.wire import WireLost
 
@@ -18,6 +17,8 @@ __all__ = ["verify_replica"]
 
 #: Rows of one question: the replica may serve users meanwhile.
 _AT_ONCE = 64
+_NOT_OURS = "a remote endpoint: its model is not here, so that nothing of it can be verified"
+_REMOTE = [Gate(name="identity", result=GateResult.SKIPPED, detail=_NOT_OURS)]
 
 
 def verify_replica(
@@ -25,7 +26,6 @@ def verify_replica(
     address: str,
     digest: str,
     *,
-    shadow: Gate | None = None,
     timeout_s: float = 60.0,
 ) -> Verification:
     """The report on the replica at ``address`` (`ReplicaStatus.address`).
@@ -34,8 +34,10 @@ def verify_replica(
     A broken contract, a replica that is another one or that is lost on the way: a failed report.
     Raises InvalidParameterValue only when ``directory`` is no model.
     """
+    if remote_url(directory) is not None:
+        return Verification(result=Result.PASS, gates=_REMOTE, model_digest=digest)
     try:
-        bundle, foreign = _bundle(directory)
+        bundle, foreign = as_found(directory)
     except ContractBroken as error:
         return unreadable(error, digest)
     try:
@@ -46,17 +48,8 @@ def verify_replica(
                 wire,
                 running,
                 intended=digest,
-                shadow=shadow,
                 foreign=foreign,
                 at_once=_AT_ONCE,
             )
     except WireLost as error:
         return unreachable(error, bundle, digest)
-
-
-def _bundle(directory: Path) -> tuple[Bundle, SerinusError | None]:
-    """The contract, and why it is another model's if it is: where it points to says more yet."""
-    try:
-        return of_model(directory), None
-    except ContractForeign as error:
-        return read_bundle(directory / DIRECTORY), error

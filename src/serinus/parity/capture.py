@@ -22,6 +22,7 @@ from serinus.parity.contract import (
     Field,
     Inputs,
     Kind,
+    Leak,
     Metric,
     ModelIdentity,
     Nulls,
@@ -35,6 +36,7 @@ from serinus.parity.folder import DIRECTORY, Bundle, write_bundle
 from serinus.parity.golden import MOST, choose
 from serinus.parity.leakage import Lateness, LeakageFound
 from serinus.parity.lock import current_lock
+from serinus.parity.logged import LoggedModel, opened
 from serinus.parity.made import made_rows
 from serinus.parity.observe import joint_checks, observe, score_profile
 from serinus.parity.profiles import Profile
@@ -61,7 +63,7 @@ def capture(
     stages: Mapping[str, str | Callable[[Any], Any]] | None = None,
     entity_times: Any = None,
     feature_times: Mapping[str, Any] | None = None,
-    into: str | PathLike[str] | None = None,
+    into: str | PathLike[str] | LoggedModel | None = None,
     directory: str | PathLike[str] | None = None,
     predict: str | None = None,
     threshold: float | None = None,
@@ -76,9 +78,10 @@ def capture(
 ) -> Bundle:
     """Capture the contract of ``model`` from rows ``X`` and their labels ``y``.
 
-    ``into``: the directory that ``mlflow.*.save_model`` wrote; its signature decides the types and
-    the contract is bound to its files. The contract is written into ``into/contract``, or into
-    ``directory`` if that is given. ``declared``: field → what is known of it (see `DECLARABLE`).
+    ``into``: what ``mlflow.*.log_model`` returned, the URI of a logged model, or the directory that
+    ``mlflow.*.save_model`` wrote. Its signature decides the types, the contract is bound to its
+    files and becomes its ``contract`` directory, or ``directory`` if that is given.
+    ``declared``: field → what is known of it (see `DECLARABLE`).
     ``stages``: stage → name of a method of the model, or a function of the frame.
     ``entity_times``: when each row's prediction is asked for, or the name of the column of ``X``
     that has it; ``feature_times``: field → when each row's value was known.
@@ -86,6 +89,34 @@ def capture(
 
     Raises LeakageFound, and InvalidParameterValue for what can't be used.
     """
+    _check(on_leak, golden, at)
+    random = np.random.default_rng(seed)
+    with opened(into, keep=directory is None) as place:
+        file = read_model_file(place) if place is not None else None
+        sample = open_sample(model, X, y, file, predict, threshold, declared or {})
+        asked, late = times_of(sample, entity_times, feature_times or {})
+        _score(sample, random)
+        found = _evaluate(sample, late, metric, random)
+        _report(found, late, say)
+        if late.leaks and on_leak == "refuse":
+            _refuse(found, late)
+        training = msgspec.structs.replace(
+            _training(sample, asked, found), label=label or name_of(y), label_delay=label_delay
+        )
+        profile = _observe(sample, late, found, training.fingerprint)
+        played = _rehearse(sample, dict(stages or {}), golden, training.fingerprint, random)
+        contract = msgspec.structs.replace(
+            _contract(sample, played, training, leaks=found.leaks),
+            metrics=[_on_golden(each, sample, played, metric) for each in found.metrics],
+            captured_at=at.isoformat() if at is not None else None,
+            cannot=[*_cannot(sample, asked), *played.cannot],
+        )
+        bundle = Bundle(contract, profile, current_lock(), tuple(played.rows), played.stages)
+        target = directory or (place / DIRECTORY if place is not None else None)
+        return bundle if target is None else write_bundle(bundle, Path(target), place)
+
+
+def _check(on_leak: str, golden: int, at: datetime | None) -> None:
     if on_leak not in ("refuse", "warn"):
         raise InvalidParameterValue(f"on_leak can't be {on_leak!r}; it is refuse or warn.")
     if not _FEWEST <= golden <= MOST:
@@ -94,29 +125,26 @@ def capture(
         )
     if at is not None and at.tzinfo is None:
         raise InvalidParameterValue("The time of capture needs a time zone, such as UTC.")
-    file = read_model_file(Path(into)) if into is not None else None
-    sample = open_sample(model, X, y, file, predict, threshold, declared or {})
-    asked, late = times_of(sample, entity_times, feature_times or {})
-    random = np.random.default_rng(seed)
-    _score(sample, random)
-    found = _evaluate(sample, late, metric, random)
-    _report(found, late, say)
-    if late.leaks and on_leak == "refuse":
-        _refuse(found, late)
-    salt = data_fingerprint(sample.columns)
-    profile = _observe(sample, late, found, salt)
-    played = _rehearse(sample, dict(stages or {}), golden, salt, random)
-    training = Training(
+
+
+def _training(sample: Sample, asked: Any | None, found: Evaluation) -> Training:
+    """What the sample was."""
+    return Training(
         rows=len(sample.frame),
         columns=len(sample.columns),
-        fingerprint=salt,
+        fingerprint=data_fingerprint(sample.columns),
         since=None if asked is None else str(np.min(asked)),
         until=None if asked is None else str(np.max(asked)),
-        label=label or name_of(y),
-        label_delay=label_delay,
         positive_rate=found.positive_rate,
     )
-    contract = Contract(
+
+
+def _contract(
+    sample: Sample, played: Rehearsal, training: Training, *, leaks: list[Leak]
+) -> Contract:
+    """The contract, as far as model, fields and golden rows decide it."""
+    outputs = [each.name for each in sample.file.outputs] if sample.file else []
+    return Contract(
         format=FORMAT,
         origin=Origin.CAPTURED,
         model=_identity(sample, played),
@@ -125,22 +153,12 @@ def capture(
             names=[field.name for field in (*sample.fields, *sample.absent)],
             positional=sample.what.tensor,
         ),
-        outputs=msgspec.structs.replace(
-            sample.what.outputs(), names=[each.name for each in file.outputs] if file else []
-        ),
+        outputs=msgspec.structs.replace(sample.what.outputs(), names=outputs),
         stages=played.described,
         training=training,
-        metrics=[_on_golden(each, sample, played, metric) for each in found.metrics],
-        leaks=found.leaks,
+        leaks=leaks,
         golden=played.coverage,
-        captured_at=at.isoformat() if at is not None else None,
-        cannot=[*_cannot(sample, asked), *played.cannot],
     )
-    bundle = Bundle(contract, profile, current_lock(), tuple(played.rows), played.stages)
-    target = directory or (Path(into) / DIRECTORY if into is not None else None)
-    if target is None:
-        return bundle
-    return write_bundle(bundle, Path(target), Path(into) if into is not None else None)
 
 
 def _score(sample: Sample, random: np.random.Generator) -> None:

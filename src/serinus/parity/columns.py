@@ -42,8 +42,8 @@ class Column:
 def to_pandas(data: Any) -> Any:
     """The same table as a pandas frame.
 
-    Takes pandas, Polars (lazy, too), Arrow, DuckDB relations, other tables that narwhals knows,
-    and two-dimensional arrays. Raises InvalidParameterValue.
+    Takes pandas, Polars (lazy, too), Arrow (readers, too), DuckDB relations, other tables that
+    narwhals knows, and two-dimensional arrays. Raises InvalidParameterValue.
     """
     pandas = importlib.import_module("pandas")
     if isinstance(data, pandas.DataFrame):
@@ -66,6 +66,8 @@ def to_pandas(data: Any) -> Any:
 
 
 def _foreign(data: Any) -> Any:
+    if callable(getattr(data, "read_all", None)):  # a reader of Arrow's: DuckDB gives those
+        data = data.read_all()
     try:
         narwhals = importlib.import_module("narwhals")
     except ImportError:
@@ -83,8 +85,9 @@ def _without_narwhals(data: Any) -> Any:
         if callable(getattr(data, convert, None)):
             return getattr(data, convert)()
     raise InvalidParameterValue(
-        f"A sample of type {type(data).__name__} can't be read; give a pandas frame, or install "
-        "narwhals for Polars, Arrow and DuckDB: pip install narwhals"
+        f"A sample of type {type(data).__name__} can't be read; give a frame of pandas, Polars or "
+        "Arrow, or a relation of DuckDB. What else narwhals knows can be read where that is "
+        "installed: pip install narwhals"
     )
 
 

@@ -20,13 +20,20 @@ from serinus.parity.contract import (
     Origin,
     Outputs,
 )
-from serinus.parity.folder import DIRECTORY, Bundle, GoldenRow, has_contract, model_digest
+from serinus.parity.folder import (
+    DIRECTORY,
+    Bundle,
+    ContractForeign,
+    GoldenRow,
+    has_contract,
+    model_digest,
+)
 from serinus.parity.folder import read_bundle as read_bundle_in
 from serinus.parity.lock import Distribution, Lock
 from serinus.parity.profiles import Profile
 from serinus.parity.signature import ModelFile, read_model_file, to_field
 
-__all__ = ["derive", "of_model"]
+__all__ = ["as_found", "derive", "of_model"]
 
 _MAX_EXAMPLE = 1024 * 1024
 _MAX_TEXT = 1024 * 1024
@@ -44,6 +51,17 @@ def of_model(model: Path) -> Bundle:
     if has_contract(model):
         return read_bundle_in(model / DIRECTORY, model)
     return derive(model)
+
+
+def as_found(model: Path) -> tuple[Bundle, ContractForeign | None]:
+    """As `of_model`; of another model's contract, that contract and what is wrong with it.
+
+    Where such a one points to says more than nothing does.
+    """
+    try:
+        return of_model(model), None
+    except ContractForeign as error:
+        return read_bundle_in(model / DIRECTORY), error
 
 
 def derive(model: Path) -> Bundle:

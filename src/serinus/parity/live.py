@@ -17,6 +17,8 @@ class Watch(msgspec.Struct, frozen=True):
     since: int = 0
     #: True: the sampled rows too.
     rows: bool = False
+    #: The `Live.row_sequence` of the last answer: only rows kept after those.
+    rows_since: int = 0
 
 
 class Cell(msgspec.Struct, frozen=True):
@@ -51,6 +53,8 @@ class Record(msgspec.Struct, frozen=True):
     #: The field that it was refused for, where it was one.
     field: str = ""
     detail: str = ""
+    #: A number that all requests of one entity share; whoever keeps fewer keeps the lowest.
+    entity: int = 0
 
 
 class Live(msgspec.Struct, frozen=True):
@@ -68,7 +72,17 @@ class Live(msgspec.Struct, frozen=True):
     evicted: int = 0
     #: Requests whose values could not be counted.
     failed: int = 0
+    #: NaN and infinities in answers, each of which was written as null. Not sampled.
+    nan: int = 0
+    infinite: int = 0
+    #: Batches by their size: at place i those of at most 2**i requests, at the last all larger;
+    #: and the requests in all of them.
+    batches: list[int] = []
+    batched: int = 0
+    #: The oldest that were asked for; there may be more behind them.
     records: list[Record] = []
+    #: The number of the last one of them.
+    row_sequence: int = 0
 
 
 def read_watch(content: bytes) -> Watch:

@@ -218,6 +218,9 @@ class Sketch(_Counts):
     extra: int = 0
     #: Kind of violation → field (empty: the whole request) → requests refused for it.
     refused: dict[str, dict[str, int]] = {}
+    #: Kind → field (empty: none of the model's) → values let pass that strict reading refuses.
+    #: All are counted, also of requests whose values are not.
+    coerced: dict[str, dict[str, int]] = {}
     fields: dict[str, FieldSketch] = {}
     score: ScoreSketch = msgspec.field(default_factory=ScoreSketch)
     moments: Moments = msgspec.field(default_factory=Moments)

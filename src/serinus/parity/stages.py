@@ -16,6 +16,7 @@ from serinus.parity.contract import Kind, Tolerance
 
 __all__ = [
     "TOLERANCES",
+    "answer_of",
     "as_stage",
     "estimator_of",
     "estimator_stages",
@@ -110,11 +111,16 @@ def score_of(estimator: Any, frame: Any) -> Any | None:
         method = getattr(estimator, name, None)
         if method is not None:
             return method(frame)
-    if type(estimator).__module__.startswith("xgboost.") and hasattr(estimator, "get_dump"):
-        return estimator.predict(importlib.import_module("xgboost").DMatrix(frame))
     if hasattr(estimator, "classes_") or not hasattr(estimator, "predict"):
         return None
-    return estimator.predict(frame)
+    return answer_of(estimator, "predict", frame)
+
+
+def answer_of(estimator: Any, method: str, frame: Any) -> Any:
+    """What a method of the estimator gives; XGBoost's bare boosters want a matrix of their own."""
+    if type(estimator).__module__.startswith("xgboost.") and hasattr(estimator, "get_dump"):
+        frame = importlib.import_module("xgboost").DMatrix(frame)
+    return getattr(estimator, method)(frame)
 
 
 def as_stage(output: Any) -> tuple[list[str], StageValues] | None:

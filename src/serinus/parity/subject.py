@@ -11,9 +11,12 @@ import numpy as np
 
 from serinus.errors import InvalidParameterValue
 from serinus.parity.contract import Outputs
-from serinus.parity.stages import as_stage, estimator_of, estimator_stages, score_of
+from serinus.parity.stages import answer_of, as_stage, estimator_of, estimator_stages, score_of
 
 __all__ = ["Subject", "subject"]
+
+#: What scikit-learn's estimators have, and the boosters of XGBoost and of LightGBM.
+_ESTIMATORS = ("get_params", "get_dump", "dump_model")
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,7 @@ class Subject:
         """What an endpoint would answer. Raises what the model raises."""
         frame = self._fed(frame)
         if self.estimator is not None:
-            return getattr(self.estimator, self.method)(frame)
+            return answer_of(self.estimator, self.method, frame)
         if hasattr(self.model, "load_context"):  # a python model of MLflow's, not yet logged
             return self.model.predict(None, frame)
         return self.model.predict(frame) if hasattr(self.model, "predict") else self.model(frame)
@@ -162,6 +165,6 @@ def _estimator(model: Any) -> Any | None:
     if hasattr(model, "load_context"):
         return None
     found = estimator_of(model)
-    if found is None or not (hasattr(found, "get_params") or hasattr(found, "get_dump")):
+    if found is None or not any(hasattr(found, name) for name in _ESTIMATORS):
         return None
     return model if hasattr(model, "get_params") else found

@@ -7,7 +7,7 @@ from enum import Enum
 
 import msgspec
 
-__all__ = ["Difference", "Gate", "GateResult", "Result", "Verification"]
+__all__ = ["Difference", "Gate", "GateResult", "Result", "Verification", "with_gate"]
 
 
 class GateResult(Enum):
@@ -68,3 +68,13 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
     def failed(self) -> Gate | None:
         """The first gate that failed."""
         return next((each for each in self.gates if each.result is GateResult.FAIL), None)
+
+
+def with_gate(report: Verification, gate: Gate) -> Verification:
+    """The report with this gate in the place of the one of its name; it fails when that fails."""
+    gates = [gate if each.name == gate.name else each for each in report.gates]
+    if gate not in gates:
+        gates.append(gate)
+    failed = gate.result is GateResult.FAIL
+    result = Result.FAIL if failed else report.result
+    return msgspec.structs.replace(report, gates=gates, result=result)

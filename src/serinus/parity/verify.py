@@ -39,16 +39,14 @@ def verify(
     running: Running,
     *,
     intended: str,
-    shadow: Gate | None = None,
     foreign: SerinusError | None = None,
     at_once: int = 0,
 ) -> Verification:
     """Try every gate on a replica that runs.
 
-    ``intended`` is the digest of the pinned model that should answer; ``shadow`` is that gate's
-    result where a rollout has one; ``foreign`` is why the contract is not this model's, where it is
-    tried all the same; ``at_once`` is as for `replay`. Raises nothing for what the replica does: a
-    replica that is lost on the way is a failed gate.
+    ``intended`` is the digest of the pinned model that should answer; ``foreign`` is why the
+    contract is not this model's, where it is tried all the same; ``at_once`` is as for `replay`.
+    Raises nothing for what the replica does: a replica that is lost on the way is a failed gate.
     """
     lock = running.lock
     differences = None if lock is None else lock_differences(bundle.contract, bundle.lock, lock)
@@ -79,7 +77,7 @@ def verify(
         _lookups(bundle),
         tried(paths.NAME, lambda: paths_gate(bundle, wire, running, replayed)),
         tried(probes.NAME, lambda: probes_gate(bundle, wire, running, replayed)),
-        shadow or _no_shadow(),
+        _no_shadow(),
         metric_gate(bundle, replayed),
     ]
     failed = any(each.result is GateResult.FAIL for each in gates)
@@ -124,10 +122,11 @@ def _lookups(bundle: Bundle) -> Gate:
 
 
 def _no_shadow() -> Gate:
+    """What can be said before any traffic; a rollout that shadows says it afterwards."""
     return Gate(
         name="shadow",
         result=GateResult.SKIPPED,
-        detail="Outside of a rollout there is no live traffic to compare on.",
+        detail="There is no live traffic to compare on: that takes a rollout with a shadow step.",
     )
 
 

@@ -52,6 +52,10 @@ class Running(msgspec.Struct, frozen=True, kw_only=True):
 
     #: Digest of the pinned files that it was started with.
     model_digest: str
+    #: Digest of those files as they are now; "" when they could not be read again.
+    files_digest: str = ""
+    #: False when files were touched since the model was loaded from them.
+    untouched: bool = True
     #: Id of the contract that lies beside the model it has loaded; "" when there is none.
     contract_id: str = ""
     #: What it computes with; None when it could not say.

@@ -25,7 +25,7 @@ from serinus.replica.params import Params
 from serinus.replica.protocol import Format
 from serinus.replica.quick import QuickDecoder
 from serinus.replica.sheet import csv_table, parquet_table
-from serinus.replica.table import Table, json_table
+from serinus.replica.table import Table, json_table, known
 from serinus.replica.tensor import TensorIntake, readable
 from serinus.replica.unit import Unit
 
@@ -102,6 +102,13 @@ class ColumnIntake:
         if format_ is Format.PARQUET:
             return self._checked(parquet_table(body, self._names), None)
         raise UnsupportedMediaType("This model reads application/json, text/csv and Parquet.")
+
+    def take(self, tensors: dict[str, Any], params: dict[str, Any] | None) -> Unit:
+        """The same for cells by column, which are checked by the very rules."""
+        rows = {len(cells) for cells in tensors.values() if isinstance(cells, list)}
+        if len(rows) != 1:
+            raise BadRequest("All columns must have the same number of rows.")
+        return self._checked(known(tensors, self._names, rows.pop()), params)
 
     @property
     def has_nested(self) -> bool:

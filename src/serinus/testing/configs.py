@@ -5,8 +5,8 @@ from dataclasses import replace
 from datetime import datetime
 
 from serinus.entities import ConfigUpdate, Deployment, Endpoint, EndpointConfig, ServedEntity
-from serinus.errors import ResourceConflict, ResourceDoesNotExist
-from serinus.store.configs import MISSING
+from serinus.errors import InvalidState, ResourceConflict, ResourceDoesNotExist
+from serinus.store.configs import MISSING, NOTHING_TO_STOP, STOPPED, anew
 from serinus.testing.memory import EndpointRow, Tables, config_copy, config_kept, instant
 
 __all__ = [
@@ -18,6 +18,8 @@ __all__ = [
     "live",
     "put_pending",
     "resume_pending",
+    "start",
+    "stop",
     "update_endpoint",
 ]
 
@@ -41,6 +43,8 @@ def endpoint_of(tables: Tables, row: EndpointRow) -> Endpoint:
         bare.deleted,
         bare.verify_after,
         bare.caller,
+        bare.stopped,
+        dict(bare.echo),
     )
 
 
@@ -161,6 +165,29 @@ def copy_to_active(tables: Tables, endpoint_id: str, version: int, at: datetime)
     update_endpoint(tables, replace(row, active=new, last_version=new), at)
 
 
+def stop(tables: Tables, row: EndpointRow, at: datetime) -> bool:
+    """Let the endpoint answer nobody; False when it is stopped already."""
+    if row.bare.stopped:
+        return False
+    _must_be_idle(row)
+    if row.active is None:
+        raise InvalidState(NOTHING_TO_STOP.format(row.bare.name))
+    update_endpoint(tables, row, at, replace(row.bare, stopped=True))
+    return True
+
+
+def start(tables: Tables, row: EndpointRow, at: datetime) -> bool:
+    """Have what was stopped deployed again, as the next version; False when it is not stopped."""
+    if not row.bare.stopped:
+        return False
+    row = update_endpoint(tables, row, at, replace(row.bare, stopped=False))
+    stopped, _ = current(tables, row)
+    if stopped is None:
+        raise ValueError(f"endpoint {row.bare.id} has no config {row.active}")
+    put_pending(tables, row, lambda version: anew(stopped, version, at), at)
+    return True
+
+
 def _deploying(tables: Tables, endpoint_id: str, version: int) -> EndpointRow | None:
     row = tables.endpoints.get(endpoint_id)
     if row is None or row.bare.deleted or row.pending != version:
@@ -169,6 +196,8 @@ def _deploying(tables: Tables, endpoint_id: str, version: int) -> EndpointRow | 
 
 
 def _must_be_idle(row: EndpointRow) -> None:
+    if row.bare.stopped:
+        raise InvalidState(STOPPED.format(row.bare.name))
     if row.bare.update is ConfigUpdate.IN_PROGRESS:
         raise ResourceConflict(
             f"Endpoint {row.bare.name} is currently updating. Wait until its config_update is "

@@ -8,7 +8,8 @@ from dataclasses import replace
 from datetime import datetime
 from operator import is_not
 
-from serinus.entities import Endpoint, EndpointConfig, ServedEntity
+from serinus.access import Grant
+from serinus.entities import Endpoint, EndpointConfig, RateLimit, ServedEntity
 from serinus.errors import ResourceAlreadyExists
 from serinus.store.journal import JournalEntry
 from serinus.store.rows import BUILD_LOG_LIMIT
@@ -29,6 +30,14 @@ from serinus.traffic import EndpointRoutes, RouteTable
 __all__ = ["FakeStore"]
 
 
+class _NoTokens:
+    """Nobody has a token here."""
+
+    def grants(self) -> tuple[Grant, ...]:
+        """See `Tokens.grants`."""
+        return ()
+
+
 class FakeStore:
     """See `serinus.store.repository.Store`: the same calls, the same errors, no disk.
 
@@ -42,6 +51,7 @@ class FakeStore:
         self._made_of: list[object] = []
         self.rollouts = FakeRollouts(self.memory)
         self.verifications = FakeVerifications(self.memory)
+        self.tokens = _NoTokens()
 
     def copy(self) -> "FakeStore":
         """Another store that begins as this one is now."""
@@ -121,6 +131,8 @@ class FakeStore:
         default: bool | None = None,
         verify_after: datetime | None = None,
         caller: str | None = None,
+        echo: dict[str, object] | None = None,
+        rate_limits: tuple[RateLimit, ...] | None = None,
         journal: Sequence[JournalEntry] = (),
     ) -> Endpoint:
         """See `Store.set_fields`."""
@@ -137,10 +149,59 @@ class FakeStore:
                 default=bare.default if default is None else default,
                 verify_after=bare.verify_after if verify_after is None else instant(verify_after),
                 caller=bare.caller if caller is None else caller,
+                echo=bare.echo if echo is None else dict(echo),
+                rate_limits=bare.rate_limits if rate_limits is None else rate_limits,
             )
             row = configs.update_endpoint(tables, row, at, bare)
             append(tables, journal)
             return configs.endpoint_of(tables, row)
+
+    def stop_endpoint(
+        self, name: str, at: datetime, *, journal: Sequence[JournalEntry] = ()
+    ) -> Endpoint:
+        """See `Store.stop_endpoint`."""
+        with self.memory.write() as tables:
+            if configs.stop(tables, configs.live(tables, name), at):
+                append(tables, journal)
+            return configs.endpoint_of(tables, configs.live(tables, name))
+
+    def start_endpoint(
+        self, name: str, at: datetime, *, journal: Sequence[JournalEntry] = ()
+    ) -> Endpoint:
+        """See `Store.start_endpoint`."""
+        with self.memory.write() as tables:
+            if configs.start(tables, configs.live(tables, name), at):
+                append(tables, journal)
+            return configs.endpoint_of(tables, configs.live(tables, name))
+
+    def change_tags(
+        self,
+        name: str,
+        change: Callable[[dict[str, str]], dict[str, str]],
+        at: datetime,
+        *,
+        journal: Sequence[JournalEntry] = (),
+    ) -> Endpoint:
+        """See `Store.change_tags`."""
+        with self.memory.write() as tables:
+            row = configs.live(tables, name)
+            tags = change(dict(row.bare.tags))
+            if tags != row.bare.tags:
+                row = configs.update_endpoint(tables, row, at, replace(row.bare, tags=tags))
+                append(tables, journal)
+            return configs.endpoint_of(tables, row)
+
+    def history(
+        self, endpoint_id: str, *, before: int | None = None, limit: int = 20
+    ) -> tuple[EndpointConfig, ...]:
+        """See `Store.history`."""
+        mine = (
+            config
+            for (id_, version), config in self.memory.now.configs.items()
+            if id_ == endpoint_id and (before is None or version < before)
+        )
+        newest = sorted(mine, key=lambda each: each.version, reverse=True)
+        return tuple(config_copy(each) for each in newest[:limit])
 
     def delete_endpoint(
         self, name: str, at: datetime, *, journal: Sequence[JournalEntry] = ()
@@ -234,14 +295,15 @@ class FakeStore:
     def publish(
         self,
         endpoints: tuple[EndpointRoutes, ...],
+        grants: tuple[Grant, ...] = (),
         *,
         epoch: int,
         journal: Sequence[JournalEntry] = (),
     ) -> RouteTable:
         """See `Store.publish`."""
         with self.memory.write(epoch) as tables:
-            if tables.routes.endpoints != endpoints:
-                tables.routes = RouteTable(tables.routes.generation + 1, endpoints)
+            if tables.routes.endpoints != endpoints or tables.routes.grants != grants:
+                tables.routes = RouteTable(tables.routes.generation + 1, endpoints, grants)
                 append(tables, journal)
             return tables.routes
 
@@ -269,6 +331,7 @@ def _new_row(endpoint: Endpoint, made: Sequence[EndpointConfig]) -> EndpointRow:
         active=None,
         pending=None,
         tags=dict(endpoint.tags),
+        echo=dict(endpoint.echo),
         deleted=False,
     )
     return EndpointRow(

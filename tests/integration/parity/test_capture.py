@@ -1,6 +1,5 @@
 """Contracts of real models: captured, written, read back, replayed through the strict intake."""
 
-import importlib
 import pickle
 import shutil
 from collections.abc import Callable
@@ -318,19 +317,6 @@ def test_arrays_without_names() -> None:
     assert bundle.contract.inputs.positional
     assert bundle.golden[0].body.startswith('{"inputs":[[')
     assert bundle.contract.outputs.kind == "number"
-
-
-def test_an_arrow_table_is_as_good_as_pandas(model: Any) -> None:
-
-    from tests.models import flights, late
-
-    path = model("flights-1")
-    frame = flights(800)
-    one = capture(estimator(path), frame, late(frame), into=path, say=quiet)
-    table = importlib.import_module("pyarrow").Table.from_pandas(frame)
-    two = capture(estimator(path), table, late(frame), into=path, say=quiet)
-    assert two.contract.training.fingerprint == one.contract.training.fingerprint
-    assert two.id == one.id
 
 
 @pytest.mark.parametrize(

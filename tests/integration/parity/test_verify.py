@@ -1,5 +1,6 @@
 """Verification through a real replica process and its socket, started for nothing else."""
 
+import json
 import os
 import shutil
 import signal
@@ -118,6 +119,46 @@ def test_a_model_that_keeps_its_promises(clock: Path, tmp_path: Path, short: Pat
         assert gone.failed is not None
         assert gone.result is Result.FAIL
     assert not list((short / "run").glob("*.sock"))
+
+
+def test_bad_input_ends_in_a_clear_error_and_the_process_lives(
+    clock: Path, tmp_path: Path, short: Path
+) -> None:
+    """A process whose contract is broken serves all the same, and refuses what can't be read."""
+    path = Path(shutil.copytree(clock, tmp_path / "model"))
+    golden = path / "contract" / "golden.jsonl"
+    golden.write_bytes(golden.read_bytes()[:-40])
+    names = ["hour", "x"]
+    good = b'{"dataframe_split":{"columns":["hour","x"],"data":[[1,2]]}}'
+    wide = {"dataframe_split": {"columns": [*names, *map(str, range(10**6))], "data": [[0, 0]]}}
+    rows = b",".join([b"[1.25,2.5]"] * (16 * 2**20 // 11))
+    large = good.replace(b"[1,2]", rows)
+    bad: dict[str, tuple[Request, int, str]] = {
+        "NaN": (Request(good.replace(b"2]", b"NaN]")), 400, "JSON"),
+        "Infinity": (Request(good.replace(b"2]", b"-Infinity]")), 400, "JSON"),
+        "deep": (Request(b"[" * 200 + b"]" * 200), 400, "deep"),
+        "deep cell": (Request(good.replace(b"2]", b"[" * 200 + b"1" + b"]" * 201)), 400, "deep"),
+        "10^6 columns": (Request(json.dumps(wide).encode()), 400, "columns"),
+        "16 MiB of text": (Request(good.replace(b"2]", b'"' + b"x" * 2**24 + b'"]')), 400, "'x'"),
+        "16 MiB that end early": (Request(large[:-3]), 400, "JSON"),
+        "Parquet that is none": (Request(good, "application/vnd.apache.parquet"), 400, "Parquet"),
+        "another type": (Request(good, "text/plain"), 415, "application/json"),
+    }
+    with running(path, tmp_path, short) as (directory, digest, replica):
+        report = verify_replica(directory, replica.address, digest)
+        assert report.failed is not None
+        assert (report.failed.name, report.failed.fault) == ("identity", "contract")
+        with connect(replica.address, digest) as wire:
+            answers = [wire.ask(Request(good)).body]
+            for name, (request, status, told) in bad.items():
+                answer = wire.ask(request)
+                message = json.loads(answer.body)["message"]
+                assert (answer.status, told in message) == (status, True), (name, message)
+                assert len(message) < 500, name
+                answers.append(wire.ask(Request(good)).body)
+            assert len(set(answers)) == 1
+        assert replica.pid is not None
+        os.kill(replica.pid, 0)
 
 
 def test_another_time_zone_than_at_training(clock: Path, tmp_path: Path, short: Path) -> None:

@@ -95,6 +95,7 @@ def _once(findings: list[Finding]) -> list[Finding]:
                     and other.features == each.features
                 )
                 or {other.step, each.step} == {4, 7}
+                or other.detail == each.detail == "model.artefact"
             ),
             None,
         )

@@ -22,11 +22,13 @@ def identity(view: View) -> Found:
     found, snapshot = Found(), view.snapshot
     if snapshot.replicas:
         _digests(found, snapshot.replicas)
+        _files(found, view, snapshot.replicas)
     else:
         found.missing.append("No replica said which model it serves, so routing is not excluded.")
     if not found.findings:
         _verified(found, view)
-    _weights(found, snapshot.shares or [])
+    _late(found, *snapshot.late_gateways)
+    _weights(found, snapshot.shares)
     if snapshot.switched_units > max(3.0, 0.001 * snapshot.units):
         found.findings.append(
             _finding(
@@ -85,15 +87,81 @@ def _digests(found: Found, replicas: list[Replica]) -> None:
             )
         )
     elif known:
+        read = sum(each.files_digest == each.intended_digest for each in known)
+        more = f", {read} of them by their files read again" if read else ""
         found.exclude(
-            "routing", f"model digests of {len(known)} replicas equal the intended ones (step 1)"
+            "routing",
+            f"model digests of {len(known)} replicas equal the intended ones{more} (step 1)",
         )
 
 
-def _weights(found: Found, shares: list[RouteShare]) -> None:
+def _files(found: Found, view: View, replicas: list[Replica]) -> None:
+    """The files that replicas have loaded, read again."""
+    changed = [each for each in replicas if each.files_digest not in ("", each.served_digest)]
+    for other in (True, False):
+        some = [
+            each for each in changed if (each.files_digest in view.snapshot.known_digests) is other
+        ]
+        if not some:
+            continue
+        first, share = some[0], len(some) / len(replicas)
+        text = (
+            f"the files under {len(some)} of {len(replicas)} replicas hash to "
+            f"{first.files_digest[:12]}, {first.served_digest[:12]} was pinned: {first.id}"
+        )
+        if other:
+            text += " has the files of another version of this endpoint"
+            found.findings.append(_finding("version", share, text, Confidence.EXACT))
+        else:
+            found.findings.append(_damaged(share, text))
+    touched = [each for each in replicas if not each.untouched and each not in changed]
+    if touched:
+        found.missing.append(
+            f"The files under {touched[0].id} were touched after it had loaded them, and are the "
+            "right ones now: start it again to be sure of what it has loaded."
+        )
+
+
+def _damaged(share: float, text: str) -> Finding:
+    return Finding(
+        verdict=Verdict.MODEL,
+        detail="model.artefact",
+        confidence=Confidence.EXACT,
+        share=share,
+        evidence=[fact(text)],
+        step=1,
+        pattern="files changed",
+    )
+
+
+def _late(found: Found, late: list[str], gateways: int) -> None:
+    if late:
+        found.findings.append(
+            _finding(
+                "generation",
+                len(late) / gateways,
+                f"{len(late)} of {gateways} gateways serve by older routes than were published: "
+                f"{', '.join(late[:5])}",
+                Confidence.EXACT,
+            )
+        )
+
+
+def _weights(found: Found, shares: list[RouteShare] | None) -> None:
+    if shares is None:
+        found.missing.append("No gateway told how it divides requests.")
+        return
+    # All together first: one gateway's share of a small deviation proves nothing by itself.
+    for gateway in sorted({each.gateway for each in shares}):
+        if _divided(found, [each for each in shares if each.gateway == gateway]):
+            return
+
+
+def _divided(found: Found, shares: list[RouteShare]) -> bool:
+    """True when a share is not the one that was set."""
     total = sum(each.requests for each in shares)
     if total < _ENOUGH:
-        return
+        return False
     for each in shares:
         spread = math.sqrt(max(each.wanted * (1 - each.wanted), 1 / total) / total)
         off = abs(each.requests / total - each.wanted)
@@ -102,12 +170,14 @@ def _weights(found: Found, shares: list[RouteShare]) -> None:
                 _finding(
                     "weights",
                     off,
-                    f"{each.served} got {each.requests / total:.1%} of {total} requests, "
+                    f"{each.served} got {each.requests / total:.1%} of {total} requests"
+                    f"{f' at gateway {each.gateway}' if each.gateway else ''}, "
                     f"{each.wanted:.1%} was set",
                     Confidence.STRONG,
                 )
             )
-            return
+            return True
+    return False
 
 
 def _finding(what: str, share: float, text: str, confidence: Confidence) -> Finding:

@@ -14,7 +14,7 @@ from serinus.parity.columns import Column
 from serinus.parity.contract import Field, Kind
 from serinus.parity.diagnosis.finding import Confidence, Evidence, Finding, Locus, family, locus_of
 from serinus.parity.diagnosis.offline import Offline, Truth
-from serinus.parity.diagnosis.rows import Rows
+from serinus.parity.diagnosis.rows import Rows, take
 from serinus.parity.diagnosis.view import Found, View, fact
 
 __all__ = ["keyed"]
@@ -102,7 +102,12 @@ def _pair(offline: Offline, rows: Rows, field: Field) -> _Pair | None:
 
 
 def _cut(field: Field, rows: Rows, column: Column, truth: Truth) -> _Pair:
-    """A key that the source has never heard of is a null of its own: no value to find."""
+    """A key that the source has never heard of has no value to find; one that came is no proof."""
+    kept = truth.heard | column.null
+    if not kept.all():
+        at = np.flatnonzero(kept)
+        rows, column = rows.some(kept), take(column, at)
+        truth = Truth(take(truth.column, at), truth.found[at], truth.heard[at])
     return _Pair(field, rows, column, truth, _equal(column, truth.column))
 
 

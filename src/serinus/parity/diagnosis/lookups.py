@@ -39,7 +39,10 @@ def lookups(view: View) -> Found:
             found.findings += _old(field, sketch)
     silent = sorted({each.name for each in looked_up} - set(known))
     if silent:
-        found.missing.append(f"No lookup status was recorded for {', '.join(silent)}.")
+        found.missing.append(f"Lookup status is not available for {', '.join(silent)}.")
+    undated = sorted({each.name for each in looked_up} - set(aged))
+    if undated:
+        found.missing.append(f"Ages are not available for {', '.join(undated)}.")
     if known and not found.findings:
         found.exclude(
             "availability",

@@ -19,6 +19,7 @@ from serinus.parity.diagnosis.inverses import (
     snapped,
     wraps,
 )
+from serinus.parity.diagnosis.mixed import mixed_units
 from serinus.parity.diagnosis.moved import field_gap, numbers_gap, trained_range
 from serinus.parity.diagnosis.spikes import clipped, sentinel
 from serinus.parity.diagnosis.suspect import Suspect
@@ -59,6 +60,7 @@ def number_suspects(part: Part, field: Field) -> Iterator[Suspect]:
         yield from _rescaled(part, field, trained, live, before)
         yield from _turned(part, field, live, before)
         yield from clipped(part, field, trained, live, before)
+        yield from mixed_units(part, field, trained, before)
 
 
 def _say(before: Gap, after: Gap) -> str:

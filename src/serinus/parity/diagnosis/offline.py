@@ -24,6 +24,8 @@ class Truth:
     column: Column
     #: False where the source has no row for the key at that time.
     found: Any
+    #: False where it has no row for the key at any time.
+    heard: Any
 
 
 class Offline(Protocol):
@@ -100,6 +102,7 @@ class TableOffline:
         keys = _texts([rows.columns[each] for each in self._keys], len(rows))
         asked = self._asked(rows) - lag_s
         place = np.full(len(rows), -1, dtype=np.int64)
+        heard = np.array([each in self._groups for each in keys], dtype=bool)
         for at, key in enumerate(keys):
             group = self._groups.get(key)
             if group is None:
@@ -119,7 +122,7 @@ class TableOffline:
             values = np.where(null, -1, values)
         elif column.kind is Kind.NUMBER:
             values = np.where(null, np.nan, values)
-        return Truth(Column(field, column.kind, values, null, column.words), found)
+        return Truth(Column(field, column.kind, values, null, column.words), found, heard)
 
 
 def _texts(columns: Sequence[Column], rows: int) -> list[tuple[str, ...]]:

@@ -27,10 +27,11 @@ def outcomes(view: View, explained: bool, shifted: bool) -> Found:
         found.missing.append("No outcomes were reported, so a change of concept is not excluded.")
         return found
     for each in measured:
-        if each.labels < max(_FEWEST_LABELS, _ARRIVED * each.due):
-            _too_early(view, found, each)
-        elif _uneven(each):
+        # Labels that depend on the decision stay uneven, however many have come.
+        if _uneven(each):
             found.findings.append(_selected(each))
+        elif each.labels < max(_FEWEST_LABELS, _ARRIVED * each.due):
+            _too_early(view, found, each)
         else:
             _judge(view, found, each, explained, shifted)
     return found
@@ -91,7 +92,13 @@ def _judge(view: View, found: Found, each: Measured, explained: bool, shifted: b
     target = each.before if each.part and each.before is not None else None
     if target is None and claimed is not None and not each.part:
         target = claimed.as_served if claimed.as_served is not None else claimed.offline
+    earlier = target is None or bool(each.part)
+    target = each.before if target is None else target
     if target is None:
+        found.missing.append(
+            f"{each.metric} is {each.value:.3f} on {each.labels} labels, but neither training nor "
+            "the time before the window has a figure to compare it with."
+        )
         return
     worse = (target - each.value) * (1.0 if higher_is_better(each.metric) else -1.0)
     least = _DROP if higher_is_better(each.metric) else _DROP * abs(target)
@@ -99,13 +106,14 @@ def _judge(view: View, found: Found, each: Measured, explained: bool, shifted: b
         if not each.part:
             found.exclude(
                 "drift.concept",
-                f"{each.metric} on {each.labels} labels is {each.value:.3f}, as claimed (step 10)",
+                f"{each.metric} on {each.labels} labels is {each.value:.3f}, "
+                f"{'as before' if earlier else 'as claimed'} (step 10)",
             )
         return
     text = (
         f"{each.metric} is {each.value:.3f} on {each.labels} labels"
         f"{f' of {each.part}' if each.part else ''}, {target:.3f} "
-        f"{'before' if each.part else 'at training'}"
+        f"{'before' if earlier else 'at training'}"
     )
     if explained or shifted:
         found.notes.append(f"{text}; what was found above may explain it.")

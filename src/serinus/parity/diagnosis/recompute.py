@@ -1,7 +1,7 @@
-"""Step 7: recorded rows computed again by the model as it was trained, stage by stage.
+"""Step 7: recorded rows computed again by the model as it was trained, or asked once more.
 
-It catches what depends on inputs that no golden row has. Stages that were not recorded are not
-compared.
+It catches what depends on inputs that no golden row has, and answers that depend on what else was
+asked. Stages that were not recorded are not compared.
 """
 
 import numpy as np
@@ -14,6 +14,7 @@ from serinus.parity.stages import tolerance_of
 __all__ = ["recompute"]
 
 _FEWEST_ROWS = 20
+_SHOWN = 5
 _CLASS = {
     "S3": "preprocessing.transform",
     "S4": "model.bug",
@@ -24,10 +25,11 @@ _CLASS = {
 
 def recompute(view: View) -> Found:
     """Step 7."""
-    found, rows, reference = Found(), view.snapshot.rows, view.snapshot.reference
+    found = _again(view)
+    rows, reference = view.snapshot.rows, view.snapshot.reference
     if reference is None or len(rows) < _FEWEST_ROWS or not rows.stages:
         found.notes.append(
-            "Recorded rows were not computed again: no reference model, or no recorded stages."
+            "Recorded rows were not computed by stages: no reference model, or no recorded stages."
         )
         return found
     expected = reference.stages(rows)
@@ -63,4 +65,37 @@ def recompute(view: View) -> Found:
         test = f"{len(rows)} recorded rows computed again, equal at {', '.join(compared)} (step 7)"
         for fault in ("preprocessing", "model"):
             found.exclude(fault, test)
+    return found
+
+
+def _again(view: View) -> Found:
+    """Recorded requests that a replica was asked once more, each alone."""
+    found, repeated = Found(), view.snapshot.repeated
+    if repeated is None or not repeated.rows:
+        return found
+    count = len(repeated.otherwise)
+    if not count:
+        # It is the same process: this excludes nothing that is wrong for every request alike.
+        found.notes.append(
+            f"{repeated.rows} recorded rows, asked again alone, had the same answers as before."
+        )
+        return found
+    found.findings.append(
+        Finding(
+            verdict=family("model.bug"),
+            detail="model.bug",
+            confidence=Confidence.EXACT,
+            share=count / repeated.rows,
+            evidence=[
+                fact(
+                    f"{count} of {repeated.rows} recorded rows have another answer when they are "
+                    "asked again alone: it depends on the rest of the batch, on the time, or on "
+                    "what came before",
+                    rows=repeated.otherwise[:_SHOWN],
+                )
+            ],
+            step=7,
+            pattern="another answer to the same request",
+        )
+    )
     return found

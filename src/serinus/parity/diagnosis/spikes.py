@@ -109,11 +109,15 @@ def clipped(
             continue
         if (limit >= trained_range(trained)[1]) if top else (limit <= trained_range(trained)[0]):
             continue
-        inside = edges.searchsorted(limit, "left") if top else edges.searchsorted(limit, "right")
-        binned = live.only(live.values != limit).binned(edges)
-        one = binned[:inside] if top else binned[inside + 1 :]
-        other = counts[:inside] if top else counts[inside + 1 :]
-        if len(one) < 4 or one.sum() < ENOUGH:
+        # By the counts of all rows: those that were recorded are few.
+        binned = np.asarray(part.field(field.name).bins.counts, dtype=np.float64)
+        if len(binned) != len(counts):
+            return
+        inside, own = (int(edges.searchsorted(limit, side)) for side in ("left", "right"))
+        one = binned[:inside] if top else binned[own + 1 :]
+        other = counts[:inside] if top else counts[own + 1 :]
+        beyond = binned[own + 1 :] if top else binned[:inside]
+        if len(one) < 4 or one.sum() < ENOUGH or beyond.sum():
             continue
         kept = gap(one, other)
         if kept.psi > 2.0 * kept.noise:

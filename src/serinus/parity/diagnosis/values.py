@@ -6,7 +6,7 @@ Only values and two small protocols; nothing here asks a server, a store or a cl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -25,8 +25,10 @@ __all__ = [
     "Measured",
     "Reference",
     "RefusedExample",
+    "Repeated",
     "Replica",
     "RouteShare",
+    "Routing",
     "Scope",
     "Snapshot",
 ]
@@ -57,6 +59,12 @@ class Replica(_Value, frozen=True):
     served_digest: str
     intended_contract: str = ""
     served_contract: str = ""
+    #: Digest of the files under it as they are now; empty: not read again.
+    files_digest: str = ""
+    #: False when its files were touched after it had loaded them.
+    untouched: bool = True
+    #: Fitted parts that are not those which training named, in the model as it is loaded.
+    strange_parts: list[str] = []
 
 
 class RouteShare(_Value, frozen=True):
@@ -66,6 +74,19 @@ class RouteShare(_Value, frozen=True):
     #: 0 to 1.
     wanted: float
     requests: int
+    #: The gateway that counted them; empty: all together.
+    gateway: str = ""
+
+
+class Routing(NamedTuple):
+    """How gateways divide the requests of an endpoint now."""
+
+    #: The generation of routes that was published last.
+    newest: int
+    #: Gateway → the generation that it serves by.
+    serving: dict[str, int]
+    #: Gateway → served name → (basis points it divides by, requests it sent there).
+    divided: dict[str, dict[str, tuple[int, int]]]
 
 
 class LibraryDifference(_Value, frozen=True):
@@ -83,6 +104,14 @@ class RefusedExample(_Value, frozen=True):
     kind: str
     got: str
     caller: str = ""
+
+
+class Repeated(_Value, frozen=True):
+    """Recorded requests that were asked again, each alone, and how the answers compare."""
+
+    rows: int
+    #: Ids of rows that were answered otherwise.
+    otherwise: list[str] = []
 
 
 class Golden(_Value, frozen=True):
@@ -139,7 +168,11 @@ class Snapshot:
     contract: Contract
     profile: Profile
     replicas: list[Replica] | None = None
+    #: Digests of every model that the endpoint ever served.
+    known_digests: frozenset[str] = frozenset()
     shares: list[RouteShare] | None = None
+    #: Gateways that serve by older routes than were published, and gateways at all.
+    late_gateways: tuple[list[str], int] = ([], 0)
     #: Units that two versions answered while no weight changed, and units at all.
     switched_units: int = 0
     units: int = 0
@@ -152,5 +185,6 @@ class Snapshot:
     #: Evenly drawn rows of the window.
     rows: Rows = field(default_factory=no_rows)
     reference: Reference | None = None
+    repeated: Repeated | None = None
     events: list[Event] = field(default_factory=list)
     measured: list[Measured] | None = None

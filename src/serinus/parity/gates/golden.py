@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from serinus.parity.arrays import StageValues
@@ -22,6 +23,7 @@ from serinus.parity.gates.comparing import (
     shown,
 )
 from serinus.parity.gates.sheet import as_sent
+from serinus.parity.gates.steadiness import Steadiness, twice
 from serinus.parity.verification import Gate, GateResult
 from serinus.parity.wire import Answer, Inspection, Request, Running, Wire
 
@@ -30,6 +32,8 @@ __all__ = ["NAME", "Replay", "replay"]
 NAME = "golden_replay"
 
 _MOST_ALONE = 8
+#: What a process that computes otherwise each time may be taken for.
+_COMPUTED = ("preprocessing.transform", "model.bug", "model")
 
 
 @dataclass
@@ -94,6 +98,8 @@ def replay(
     if any(each.single for each in found.compared):
         found.notes.append("Numbers arrive in single precision; the answers stand it.")
     found.gate = _judge(bundle, found, running, environment_differs=environment_differs)
+    if found.gate.fault in _COMPUTED:
+        found.gate = _again(bundle, found, wire)
     return found
 
 
@@ -296,6 +302,26 @@ def _judge(bundle: Bundle, found: Replay, running: Running, *, environment_diffe
         fault=fault,
         stage=bad.stage,
         detail=_tell(bundle, bad, running, unseen),
+    )
+
+
+def _again(bundle: Bundle, found: Replay, wire: Wire) -> Gate:
+    """The failed gate, once it is known whether the process gives one answer at all."""
+    stage = next(each for each in bundle.contract.stages if each.name == found.stage)
+    steady = twice(wire, found.requests, stage)
+    if steady is Steadiness.STEADY:
+        return found.gate
+    digits = steady is Steadiness.LAST_DIGITS
+    why = (
+        "The same rows, computed twice by this process, differ in their last digits: its threads "
+        "or its linear algebra add in another order each time."
+        if digits
+        else "The same rows, computed twice by this process, come out otherwise each time."
+    )
+    return msgspec.structs.replace(
+        found.gate,
+        fault="environment" if digits else found.gate.fault,
+        detail=f"{found.gate.detail} {why}",
     )
 
 

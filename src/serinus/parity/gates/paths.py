@@ -22,6 +22,7 @@ from serinus.parity.gates.comparing import (
 )
 from serinus.parity.gates.golden import Replay
 from serinus.parity.gates.sheet import FORMS, Sheet, sheet_of
+from serinus.parity.gates.steadiness import Steadiness, steadiness
 from serinus.parity.stages import tolerance_of
 from serinus.parity.verification import Gate, GateResult
 from serinus.parity.wire import Inspection, Request, Running, Wire
@@ -33,8 +34,6 @@ NAME = "path_identity"
 #: Rows in one request.
 SIZES = (7, 64)
 _CHOSEN = 24
-#: Two answers to one request that differ by less are the arithmetic's doing.
-_NOISE = 1e-3
 
 
 class _Refused(Exception):
@@ -141,26 +140,18 @@ def _again(rows: _Rows, wire: Wire, alone: list[Any]) -> Gate | None:
     """The same requests once more: does the model give one answer at all?"""
     some = rows.chosen[:4]
     more = [_ask(wire, rows.sheet.take([at]).split(), 1)[0] for at in some]
-    found = rows.same(alone[: len(some)], more)
-    if not found.count:
+    first, names = alone[: len(some)], rows.stage.columns
+    found = rows.same(first, more)
+    steady = steadiness(rows.stage, as_columns(first, names), as_columns(more, names))
+    if steady is Steadiness.STEADY:
         return None
-    small = _distance(as_columns(alone[: len(some)]), as_columns(more)) < _NOISE
     return Gate(
         name=NAME,
         result=GateResult.FAIL,
-        fault="environment" if small else "model.bug",
+        fault="environment" if steady is Steadiness.LAST_DIGITS else "model.bug",
         stage="answer",
         detail=f"The same request, sent twice, is answered otherwise: {found.detail}.",
     )
-
-
-def _distance(one: Any, other: Any) -> float:
-    try:
-        a, b = (np.asarray(each[0], dtype=np.float64) for each in (one, other))
-    except (ValueError, TypeError):
-        return np.inf
-    with np.errstate(all="ignore"):
-        return float(np.nanmax(np.abs(a - b) / np.maximum(np.abs(a), 1e-12), initial=0.0))
 
 
 def _in_company(rows: _Rows, wire: Wire, alone: list[Any]) -> Gate | None:

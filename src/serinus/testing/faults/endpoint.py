@@ -81,6 +81,11 @@ def _scale(arguments: Sequence[str]) -> Callable[[Any], Any]:
     return _on(arguments[0], lambda values: values * factor)
 
 
+def _shift(arguments: Sequence[str]) -> Callable[[Any], Any]:
+    by, period = int(arguments[1]), int(arguments[2])
+    return _on(arguments[0], lambda values: ((values + by) % period).astype(values.dtype))
+
+
 def _lower(arguments: Sequence[str]) -> Callable[[Any], Any]:
     return _on(arguments[0], lambda values: values.str.lower())
 
@@ -113,6 +118,11 @@ def _half(_: Sequence[str]) -> Callable[[Any], Any]:
 
 def _single(_: Sequence[str]) -> Callable[[Any], Any]:
     return lambda vector: vector.astype(np.float32).astype(np.float64)
+
+
+def _last_bits(_: Sequence[str]) -> Callable[[Any], Any]:
+    random = np.random.default_rng(0)  # another noise at each call
+    return lambda scores: scores * (1 + 1e-13 * random.standard_normal(scores.shape))
 
 
 def _slightly(_: Sequence[str]) -> Callable[[Any], Any]:
@@ -149,6 +159,7 @@ HOOKS: dict[str, tuple[str, Callable[[Sequence[str]], Callable[[Any], Any]]]] = 
     "parse-celsius": ("parse", _celsius),
     "parse-clip": ("parse", _clip),
     "parse-scale": ("parse", _scale),
+    "parse-shift": ("parse", _shift),
     "parse-lower": ("parse", _lower),
     "impute": ("fill", _fill),
     "batch-mean": ("fill", _batch_mean),
@@ -156,6 +167,7 @@ HOOKS: dict[str, tuple[str, Callable[[Sequence[str]], Callable[[Any], Any]]]] = 
     "column-order": ("vector", _swapped_columns),
     "half-precision": ("vector", _half),
     "single-precision": ("vector", _single),
+    "last-bits": ("score", _last_bits),
     "library-transform": ("vector", _slightly),
     "library-score": ("score", _bent),
     "class-order": ("score", _turned),

@@ -126,13 +126,14 @@ def snapshot(
         callers=callers,
         columns={name: column_of(name, _KINDS[name], values) for name, values in cells.items()},
     )
+    replicas = [Replica(id="a", served="m", intended_digest="d2", served_digest=serves)]
+    known: dict[str, Any] = {"rows": rows, "replicas": replicas, **more}
     return Snapshot(
         scope=Scope(endpoint="shop", served="m", since=START, until=START + timedelta(days=1)),
         contract=made,
         profile=profile,
-        replicas=[Replica(id="a", served="m", intended_digest="d2", served_digest=serves)],
         environment=[],
         live=live,
         golden=Golden(gates=list(gates), at=golden_at, rows=64),
-        **({"rows": rows} | more),
+        **known,
     )

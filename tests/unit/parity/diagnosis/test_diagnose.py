@@ -1,5 +1,6 @@
 """The order of proof, on a made-up shop: what is said, with which proof, and what is not said."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -89,6 +90,13 @@ def test_a_clients_change_is_named_by_what_undoes_it(
     assert found.findings[0].pattern.startswith(pattern)
     assert found.features == [field]
     assert any("retrain" in each for each in found.do_not)
+
+
+def test_clipping_is_judged_by_all_rows_where_few_were_recorded(cells: Cells) -> None:
+    cells["weight"] = [min(each, 90.0) for each in cells["weight"]]
+    whole = snapshot(cells)
+    few = replace(whole, rows=whole.rows.some(np.arange(len(whole.rows)) % 12 == 0))
+    assert diagnose(few).findings[0].pattern == "clipped at 90"
 
 
 @pytest.mark.parametrize(
@@ -235,6 +243,16 @@ def test_what_differs_from_the_truth_names_its_cause(
     found = diagnose(snapshot(cells, looked_up=("stock",), offline=_shelves(cells, truth)))
     assert (found.detail, found.confidence) == (expected, Confidence.EXACT)
     assert found.findings[0].evidence[0].rows
+
+
+def test_keys_that_the_source_never_heard_of_accuse_nobody(cells: Cells) -> None:
+    some = {name: values[:3000] for name, values in cells.items()}
+    found = diagnose(snapshot(cells, looked_up=("stock",), offline=_shelves(some, some["stock"])))
+    assert found.verdict is Verdict.HEALTHY, found.findings
+    # What is compared is compared as before.
+    cells["stock"] = [each * 0.447 for each in cells["stock"]]
+    found = diagnose(snapshot(cells, looked_up=("stock",), offline=_shelves(some, some["stock"])))
+    assert found.detail == "preprocessing.unit"
 
 
 def test_a_looked_up_field_that_changed_with_the_truth_is_drift_and_else_unproved(
