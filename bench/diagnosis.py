@@ -1,7 +1,7 @@
 """The diagnosis matrix: what `diagnose` says of known faults, genuine shifts and healthy traffic.
 
-``python -m bench.diagnosis`` prints it; everything runs in this process, through the real intake,
-counts and golden replay.
+``python -m bench.diagnosis`` prints it and writes results/diagnosis.json; everything runs in this
+process, through the real intake, counts and golden replay. bench.diagnosis_live asks a server.
 """
 
 import argparse
@@ -10,16 +10,20 @@ import time
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from bench.diagnosis_cases import Case, cases, controls, shifts
 from bench.diagnosis_data import Study, diamonds, flights
-from bench.diagnosis_world import CALLERS, World, varied, world
+from bench.diagnosis_page import PROCESS, keep
+from bench.diagnosis_traffic import CALLERS, varied
+from bench.diagnosis_world import World, world
 from serinus.parity.diagnosis.diagnose import diagnose
 from serinus.parity.diagnosis.finding import Diagnosis
 
 __all__ = ["Judged", "judge", "main", "matrix", "right"]
 
 STUDIES = {"nycflights13": flights, "diamonds": diamonds}
+DATASETS = {"nycflights13": "flights", "diamonds": "diamonds"}
 
 
 @dataclass(frozen=True)
@@ -31,8 +35,22 @@ class Judged:
 
     @property
     def right(self) -> bool:
-        """Whether the class is the right one."""
-        return self.said.verdict.value == self.case.right
+        """Whether the class is the right one, and no other fault is hidden by it."""
+        told = {each.verdict.value for each in self.said.findings}
+        return self.said.verdict.value == self.case.right and told.issuperset(self.case.also)
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """As it is kept."""
+        return {
+            "number": self.case.number,
+            "name": self.case.name,
+            "is": self.case.right,
+            "also": list(self.case.also),
+            "said": self.said.verdict.value,
+            "detail": self.said.detail,
+            "right": self.right,
+        }
 
 
 def judge(where: World, some: Iterable[Case], *, show: bool = False) -> list[Judged]:
@@ -114,6 +132,10 @@ def _run(study: Study, kind: str, asked: argparse.Namespace) -> None:
         return
     genuine = judge(where, shifts(study), show=True)
     healthy = judge(where, controls(12 if asked.quick else asked.controls), show=True)
+    if not asked.quick:
+        groups = {"faults": faults, "callers": callers, "shifts": genuine, "controls": healthy}
+        rows = {name: [each.row for each in some] for name, some in groups.items()}
+        keep(PROCESS, f"{DATASETS[study.name]}, {kind}", rows)
     print(matrix([*faults, *callers, *genuine, *healthy]))
     print(
         f"fault cases right {right(faults)}; by one caller {right(callers)}; genuine shifts called "

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from bench.diagnosis_data import Study
-from bench.diagnosis_world import Traffic
+from bench.diagnosis_traffic import Traffic
 from serinus.parity.diagnosis.values import LibraryDifference
 from serinus.testing.faults import fault
 
@@ -27,6 +27,8 @@ class Case:
     traffic: Traffic
     #: Also asked of one caller from noon on; not for faults that no single caller has.
     by_caller: bool = False
+    #: Classes that must be told beside it: of two faults at once neither may hide the other.
+    also: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -138,8 +140,9 @@ def _of_endpoints(n: Names) -> Iterator[Case]:
     yield _inside("59", f"parse-lower:{n.word}", "preprocessing")
     yield _inside("60", f"parse-scale:{n.number}:0.00392157", "preprocessing")
     yield _inside("61/62", f"batch-mean:{n.looked_up}", "preprocessing", paths=True)
-    yield _inside("63", f"parse-scale:{n.clock}:0.5", "preprocessing")
-    yield _inside("67/68", f"impute:{n.other_looked_up}:-1", "preprocessing")
+    yield _inside("63", f"parse-shift:{n.clock}:5:{n.period}", "preprocessing")
+    yield _inside("67", "last-bits", "healthy")
+    yield _inside("68", f"impute:{n.other_looked_up}:-1", "preprocessing")
     yield _inside("70", "row-order", "model", paths=True)
 
 
@@ -173,18 +176,28 @@ def _of_the_rest(study: Study, n: Names) -> Iterator[Case]:
         "a shift and an endpoint's fault",
         "preprocessing",
         Traffic(fault(f"parse-celsius:{n.looked_up}"), mask=mask),
+        also=("drift",),
     )
     yield Case(
         "50b",
         "a client's fault and a shift",
         "schema",
         Traffic(fault(f"casing:{n.word}"), mask=mask),
+        also=("drift",),
     )
     yield Case(
         "50c",
         "a client's fault and an endpoint's",
         "preprocessing",
         Traffic(fault(f"casing:{n.word}"), more=(fault("scaler-refit"),)),
+        also=("schema",),
+    )
+    yield Case(
+        "50d",
+        "a client's fault and a store's",
+        "availability",
+        Traffic(fault(f"casing:{n.word}"), more=(fault(f"lookup-null:{n.looked_up}", share=0.35),)),
+        also=("schema",),
     )
     nulls = study.frame[n.looked_up].isna().to_numpy()
     if nulls.sum() > 1000:
@@ -204,4 +217,5 @@ def controls(count: int) -> Iterator[Case]:
     """Healthy traffic of three sizes."""
     for at in range(count):
         rows = (1000, 2000, 4000)[at % 3]
-        yield Case("44", f"healthy, {rows} rows", "healthy", Traffic(rows=rows, seed=100 + at))
+        name = f"healthy {at + 1}, {rows} rows"
+        yield Case("44", name, "healthy", Traffic(rows=rows, seed=100 + at))

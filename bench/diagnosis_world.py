@@ -3,27 +3,24 @@
 What is left out is HTTP. Traffic is of one day and four callers.
 """
 
-import json
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 import msgspec
 import numpy as np
-import pandas as pd
 
 from bench.diagnosis_data import Study, pipeline
 from bench.diagnosis_endpoint import InProcessWire, TrainedModel, stages_of
+from bench.diagnosis_traffic import START, Drawn, Traffic, draw, keys_of, offline_of
 from serinus.errors import SerinusError
 from serinus.parity.arrays import StageValues
 from serinus.parity.capture import capture
-from serinus.parity.columns import columns_of
 from serinus.parity.diagnosis.offline import TableOffline
 from serinus.parity.diagnosis.rows import Rows, column_of
 from serinus.parity.diagnosis.values import (
     Event,
     Golden,
-    LibraryDifference,
     Measured,
     RefusedExample,
     Replica,
@@ -44,47 +41,13 @@ from serinus.replica.card import ColumnType
 from serinus.replica.intake import ColumnIntake
 from serinus.replica.protocol import Format, Frame
 from serinus.replica.protocol import Kind as FrameKind
-from serinus.testing.faults import ClientFault, EndpointFault, StoreFault
 from serinus.testing.faults.endpoint import FaultyPipeline
-from serinus.testing.faults.store import Online
 
-__all__ = ["CALLERS", "START", "Traffic", "World", "world"]
+__all__ = ["World", "world"]
 
-START = datetime(2026, 11, 20, tzinfo=UTC)
-CALLERS = ("web", "app", "partner", "batch")
 _SERVED = "model-2"
 _RECORDED = 4000
 _CAPTURED = 12_000
-
-
-@dataclass(frozen=True)
-class Traffic:
-    """What is wrong in one run; nothing is a healthy one."""
-
-    fault: ClientFault | EndpointFault | StoreFault | None = None
-    #: More of them at once.
-    more: tuple[ClientFault | EndpointFault | StoreFault, ...] = ()
-    #: Only this caller sends it; None: all.
-    caller: str | None = None
-    #: From this hour of the day on.
-    hour: int = 0
-    #: Rows drawn from here; None: as training was.
-    mask: Any = None
-    rows: int = 6000
-    seed: int = 0
-    environment: tuple[LibraryDifference, ...] = ()
-    artefact_equal: bool | None = True
-    wrong_replicas: int = 0
-    switched_units: int = 0
-    shares: tuple[tuple[float, int], ...] = ()
-    flipped: float = 0.0
-    labels: int | None = None
-    selected: bool = False
-    words: tuple[str, str, float] | None = None
-    leak: bool = False
-    nulls: tuple[str, float] | None = None
-    paths: bool = False
-    with_offline: bool = True
 
 
 @dataclass
@@ -99,88 +62,18 @@ class World:
     offline: TableOffline
     _golden: dict[str, Golden] = field(default_factory=dict)
 
+    def drawn(self, traffic: Traffic) -> Drawn:
+        """The requests of that traffic."""
+        return draw(self.study, self.offline, self.live, traffic)
+
     def snapshot(self, traffic: Traffic) -> Snapshot:
         """What would be known of the endpoint after that traffic."""
-        random = np.random.default_rng(traffic.seed)
-        pool = self.live if traffic.mask is None else np.flatnonzero(traffic.mask)
-        chosen = random.choice(pool, min(traffic.rows, len(pool)), replace=False)
-        frame = self.study.frame.iloc[chosen].reset_index(drop=True)
-        hours = np.sort(random.integers(0, 24, len(frame)))
-        seconds = hours * 3600 + random.integers(0, 3600, len(frame))
-        callers = np.array(CALLERS, dtype=object)[random.integers(0, 4, len(frame))]
-        touched = (hours >= traffic.hour) & (
-            np.ones(len(frame), dtype=bool) if traffic.caller is None else callers == traffic.caller
-        )
-        frame, statuses, ages = self._joined(frame, chosen, traffic, touched)
-        faults = [each for each in (traffic.fault, *traffic.more) if each is not None]
-        changes = {e.place: e.change for e in faults if isinstance(e, EndpointFault)}
-        endpoint = FaultyPipeline(self.pipeline, changes)
-        sent = self._bodies(frame, [e for e in faults if isinstance(e, ClientFault)], touched)
-        return self._counted(
-            traffic, sent, endpoint, (chosen, hours, seconds, callers, statuses, ages)
-        )
+        changes = {each.place: each.change for each in traffic.inside}
+        return self._counted(traffic, self.drawn(traffic), FaultyPipeline(self.pipeline, changes))
 
-    def _joined(
-        self, frame: pd.DataFrame, chosen: np.ndarray, traffic: Traffic, touched: np.ndarray
-    ) -> tuple[pd.DataFrame, dict[str, Any], dict[str, Any]]:
-        statuses: dict[str, Any] = {}
-        ages: dict[str, Any] = {}
-        if traffic.words is not None:
-            name, word, share = traffic.words
-            new = np.random.default_rng(traffic.seed).random(len(frame)) < share
-            frame = frame.assign(**{name: frame[name].where(~new, word)})
-        for each in (traffic.fault, *traffic.more):
-            if not isinstance(each, StoreFault):
-                continue
-            older = np.roll(frame[each.field].to_numpy(), 1)
-            if self.study.time is not None and self.study.key_frame is not None:
-                rows = self._keys(chosen)
-                older_truth = self.offline.truth(each.field, rows, 120 * 3600.0)
-                if older_truth is not None:
-                    older = older_truth.column.values
-            online = each.applied(Online(frame[each.field].to_numpy(dtype=float)), older)
-            kept = np.where(touched, online.values, frame[each.field].to_numpy(dtype=float))
-            frame = frame.assign(**{each.field: kept})
-            if online.status is not None:
-                statuses[each.field] = np.where(touched, online.status, "PRESENT")
-            if online.ages is not None:
-                ages[each.field] = np.where(touched, online.ages, 600.0)
-        return frame, statuses, ages
-
-    def _keys(self, chosen: np.ndarray) -> Rows:
-        assert self.study.key_frame is not None
-        columns = columns_of(self.study.key_frame.iloc[chosen].reset_index(drop=True))
-        return Rows(
-            ids=[str(each) for each in chosen],
-            at=np.zeros(len(chosen)),
-            callers=np.full(len(chosen), "", dtype=object),
-            columns={each.name: each for each in columns},
-        )
-
-    def _bodies(
-        self, frame: pd.DataFrame, faults: list[ClientFault], touched: np.ndarray
-    ) -> list[bytes]:
-        plain = frame.assign(
-            **{
-                name: frame[name].dt.strftime("%Y-%m-%dT%H:%M:%S")
-                for name in frame.columns
-                if frame[name].dtype.kind == "M"
-            }
-        )
-        records = plain.astype(object).where(frame.notna(), None).to_dict(orient="records")
-        bodies = []
-        for at, record in enumerate(records):
-            body = None
-            for fault in faults if touched[at] else []:
-                body = fault.body(record, at) if fault.raw else None
-                record = fault.row(record, at)
-            bodies.append(body or json.dumps({"dataframe_records": [record]}).encode())
-        return bodies
-
-    def _counted(
-        self, traffic: Traffic, bodies: list[bytes], endpoint: FaultyPipeline, facts: Any
-    ) -> Snapshot:
-        chosen, hours, seconds, callers, statuses, ages = facts
+    def _counted(self, traffic: Traffic, drawn: Drawn, endpoint: FaultyPipeline) -> Snapshot:
+        bodies, chosen, hours, seconds = drawn.bodies, drawn.chosen, drawn.hours, drawn.seconds
+        callers, statuses, ages = drawn.callers, drawn.statuses, drawn.ages
         shape = shape_of(self.bundle.contract, self.bundle.profile)
         live: dict[SliceKey, Sketch] = {}
         refused, units = [], []
@@ -243,7 +136,7 @@ class World:
         for each in self.bundle.contract.fields:
             some = [cells[each.name][i] for i in order]
             columns[each.name] = column_of(each.name, each.type.logical, some)
-        keys = self._keys(chosen[at])
+        keys = keys_of(self.study, chosen[at])
         columns = {**keys.columns, **columns}
         stages: dict[str, StageValues] = {}
         if len(order):
@@ -309,8 +202,7 @@ class World:
         )
 
     def _replayed(self, traffic: Traffic, endpoint: FaultyPipeline) -> Golden:
-        faults = (traffic.fault, *traffic.more)
-        inside = "+".join(each.spec for each in faults if isinstance(each, EndpointFault))
+        inside = "+".join(each.spec for each in traffic.inside)
         name = f"{inside}{bool(traffic.environment)}{traffic.artefact_equal}{traffic.paths}"
         if name not in self._golden:
             wire = InProcessWire(self.intake, endpoint)
@@ -374,17 +266,4 @@ def world(study: Study, kind: str, seed: int = 1, captured: int = _CAPTURED) -> 
     columns = [
         CardColumn(each.name, ColumnType(each.type.physical)) for each in bundle.contract.fields
     ]
-    assert study.offline is not None
-    offline = TableOffline(
-        f"{study.name} offline",
-        {each.name: each for each in columns_of(study.offline)},
-        study.keys,
-        study.time,
-        study.max_age_s,
-    )
-    return World(study, model, bundle, live, ColumnIntake(columns), offline)
-
-
-def varied(traffic: Traffic, **changes: Any) -> Traffic:
-    """The same with something else."""
-    return replace(traffic, **changes)
+    return World(study, model, bundle, live, ColumnIntake(columns), offline_of(study))

@@ -1,7 +1,7 @@
 """How often the tests are wrong when nothing is: nulls with ramps, drifts, spikes, sticky users.
 
-Nulls with clusters are in `clusters`, those in which the gate decides in `whole_loop`, those behind
-queues and batches in `like_with_like`.
+Nulls with clusters are in `clusters` and `stalls`, those in which the gate decides in `whole_loop`,
+those behind queues and batches in `like_with_like`.
 """
 
 import math
@@ -49,7 +49,7 @@ def false_alarms(rng: Rng, size: Size) -> Iterator[Rate]:
     yield _false_safety(rng, size, looks)
     yield _sticky(rng, size.cheap // 4, by_unit=True)
     yield _sticky(rng, size.cheap // 4, by_unit=False)
-    yield from _other_false_alarms(rng, size)
+    yield from _other_false_alarms(rng, size.cheap)
 
 
 def _false_safety(rng: Rng, size: Size, looks: list[np.ndarray]) -> Rate:
@@ -82,24 +82,24 @@ def _sticky(rng: Rng, runs: int, *, by_unit: bool) -> Rate:
     return Rate(f"sticky users, heavy tails, {name}", hits, runs, 0.05 if by_unit else 1.0)
 
 
-def _other_false_alarms(rng: Rng, size: Size) -> Iterator[Rate]:
+def latency_nulls(rng: Rng, runs: int) -> Iterator[Rate]:
+    """A ramp of equal candidates, under loads that move."""
     for name, drift in (
         ("no drift", (1.0, 1.0, 1.0)),
         ("drift x 1.5", (1.0, 1.2, 1.5)),
         ("up and down", (1.3, 0.8, 1.5)),
     ):
-        hits = sum(_latency_alarm(rng, drift) for _ in range(size.latency))
-        yield Rate(f"latency p50, p95, p99, ramp, {name}", hits, size.latency, 0.05)
-    runs = size.cheap // 2
+        hits = sum(_latency_alarm(rng, drift) for _ in range(runs))
+        yield Rate(f"latency p50, p95, p99, ramp, {name}", hits, runs, 0.05)
+
+
+def _other_false_alarms(rng: Rng, runs: int) -> Iterator[Rate]:
     hits = sum(_split_alarm(rng) for _ in range(runs))
     yield Rate("split, 200 looks", hits, runs, 0.001)
-    runs = size.cheap // 5
     hits = sum(_quality_alarm(rng) for _ in range(runs))
     yield Rate("quality, ramp and drift", hits, runs, 0.05)
-    runs = size.latency * 2
-    yield Rate(
-        "predictions at the tolerance", sum(_shift_alarm(rng) for _ in range(runs)), runs, 0.05
-    )
+    hits = sum(_shift_alarm(rng) for _ in range(runs))
+    yield Rate("predictions at the tolerance", hits, runs, 0.05)
 
 
 def _latency_alarm(rng: Rng, drift: tuple[float, ...]) -> bool:

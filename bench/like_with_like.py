@@ -13,10 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from bench.queueing import Answers, Machine, serve
-from bench.traces import LiveStage, Rng
-from serinus.evidence.eprocess import Floats
+from bench.traces import LiveStage, Rng, latency_histogram
 from serinus.evidence.guardrails import Confidence, Evidence, Latency
-from serinus.evidence.histogram import GROWTH, duration_bucket
 from serinus.evidence.latency import latency_case
 from serinus.evidence.summary import ArmSummary, StageSummary
 from serinus.evidence.verdict import Verdict, judge
@@ -118,7 +116,7 @@ def _settings(
     return result
 
 
-_NONE = Answers(np.zeros(0), np.zeros(0), np.zeros(0), np.zeros(0, np.int64))
+_NONE = Answers(np.zeros(0), np.zeros(0), np.zeros(0), np.zeros(0, np.int64), np.zeros(0, np.bool_))
 
 
 @dataclass(frozen=True)
@@ -160,24 +158,15 @@ def _verdict(
 
 def _counted(answers: Answers, signal: str, start: float, end: float) -> ArmSummary:
     inside = (answers.ended_s >= start) & (answers.ended_s < end)
-    rows = answers.rows[inside]
+    requests = int(answers.rows[inside].sum())
+    if signal == "gateway":
+        inside &= answers.timed
     times = {
         "gateway": answers.longest_s,
         "model": answers.model_s,
         "row": answers.model_s / np.maximum(answers.rows, 1),
     }[signal][inside]
-    requests = int(rows.sum())
-    return ArmSummary(units=requests, requests=requests, latency=_histogram(times))
-
-
-def _histogram(seconds: Floats) -> dict[int, int]:
-    if not len(seconds):
-        return {}
-    # `duration_bucket` for many at once; where a bucket begins is asked of the product itself.
-    zero = duration_bucket(1.0)
-    buckets = np.floor(np.log(seconds) / np.log(GROWTH)).astype(int) + zero
-    found, counts = np.unique(buckets, return_counts=True)
-    return dict(zip(found.tolist(), counts.tolist(), strict=True))
+    return ArmSummary(units=requests, requests=requests, latency=latency_histogram(times))
 
 
 @dataclass(frozen=True)

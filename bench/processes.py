@@ -95,8 +95,8 @@ class ProcessTree:
         check = AnswerCheck([payload])
         last = "no connection"
         while time.perf_counter() - self._began < deadline:
-            if self._popen.poll() is not None:
-                raise DidNotStart(f"ended with code {self._popen.returncode}. {self._tail()}")
+            if self.ended:
+                raise DidNotStart(self.ended)
             try:
                 status, body = ask(self.port, payload)
             except (OSError, http.client.HTTPException) as error:
@@ -107,6 +107,12 @@ class ProcessTree:
                 last = f"status {status}: {body[:300]!r}"
             time.sleep(_POLL_S)
         raise DidNotStart(f"no right answer in {deadline:.0f} s; last: {last}. {self._tail()}")
+
+    @property
+    def ended(self) -> str:
+        """What the root said last, if it has ended; else empty."""
+        code = self._popen.poll()
+        return "" if code is None else f"ended with code {code}. {self._tail()}"
 
     def processes(self) -> list[psutil.Process]:
         """The root and all its descendants that live."""

@@ -5,6 +5,7 @@ depends on the data. An equal candidate must not be rolled back by any guardrail
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 import msgspec
 import numpy as np
@@ -19,7 +20,9 @@ from serinus.evidence.guardrails import (
     Guardrail,
     Latency,
     Predictions,
+    Quality,
 )
+from serinus.evidence.outcomes import OutcomeLine, Settled
 from serinus.evidence.summary import ArmSummary, Flush, Ledger
 from serinus.evidence.verdict import Verdict, judge
 from serinus.evidence.windows import Timeline
@@ -37,7 +40,7 @@ def gates(rng: Rng, cheap: int, dear: int) -> Iterator[Rate]:
     for restarts in (False, True):
         name = "restarts of gateways and controller" if restarts else "the gate decides the ramp"
         fallen = [_rollout(rng, restarts=restarts) for _ in range(dear)]
-        for guardrail in ("error_rate", "latency", "predictions"):
+        for guardrail in ("error_rate", "latency", "predictions", "quality"):
             hits = sum(guardrail in each for each in fallen)
             yield Rate(f"{guardrail}: {name} (when-safe), margin 0", hits, dear, _ALPHA)
 
@@ -73,34 +76,55 @@ def _errors_alone(rng: Rng, runs: int, ticks: int = 150) -> int:
 
 
 #: By these it moves on; and by the same without margins it would be rolled back.
-_WANTED: list[Guardrail] = [ErrorRate(), Latency(), Predictions()]
+_WANTED: list[Guardrail] = [ErrorRate(), Latency(), Predictions(), Quality(0.1)]
 
 
 def _rollout(rng: Rng, *, restarts: bool) -> set[str]:
     """The guardrails that ever convicted an equal candidate, at 20 requests/s."""
-    ledger, timeline, fallen = Ledger(), Timeline(), set[str]()
-    incarnation, kept = 0, b""
+    ledger, kept, fallen = Ledger(), _Kept(), set[str]()
+    incarnation, stored = 0, b""
+    told: list[Settled] = []
     for number, share in enumerate(RAMP):
         stage = LiveStage(Timeline(), number, share)
         for look in range(12):
             stage.add(*_arms(rng, 400, share))
+            told += _settled(rng, 400, share, len(told))
             # A new incarnation of the gateway begins at nothing; the old one's flush stays.
             ledger.replace(Flush("g", str(incarnation), look + 1, [stage.total]))
             totals = ledger.stages("r")
-            timeline.observe(totals)
-            evidence = Evidence(totals, timeline)
+            kept.timeline.observe(totals)
+            # As from the store: all that the line has not counted yet.
+            kept.line.take(told[kept.line.through[0] + 1 :])
+            evidence = Evidence(totals, kept.timeline, lines={"quality": kept.line})
             fallen |= _convicted(evidence)
             if restarts and look % 4 == 2:
                 incarnation += 1
                 stage = LiveStage(Timeline(), number, share)
                 # The controller comes back with what it stored one look before.
-                if kept:
-                    timeline = msgspec.convert(msgspec.json.decode(kept), Timeline, str_keys=True)
-            kept = msgspec.json.encode(msgspec.to_builtins(timeline, str_keys=True))
+                if stored:
+                    kept = msgspec.convert(msgspec.json.decode(stored), _Kept, str_keys=True)
+            stored = msgspec.json.encode(msgspec.to_builtins(kept, str_keys=True))
             verdicts = judge(evidence, _WANTED, Confidence(), round(_NEXT[number] * 10_000))
             if all(each.verdict is Verdict.SAFE for each in verdicts):
                 break
     return fallen
+
+
+@dataclass(slots=True)
+class _Kept:
+    """What a controller has in memory, and stores."""
+
+    timeline: Timeline = field(default_factory=Timeline)
+    line: OutcomeLine = field(default_factory=OutcomeLine)
+
+
+def _settled(rng: Rng, count: int, share: float, first: int) -> list[Settled]:
+    """Requests whose outcome is known: right in four of five, one of ten without a label."""
+    mine, right, lost = (rng.random(count) < each for each in (share, 0.8, 0.1))
+    return [
+        Settled(first + place, 0, bool(on), round(share * 10_000), None if gone else float(good))
+        for place, (on, good, gone) in enumerate(zip(mine, right, lost, strict=True))
+    ]
 
 
 def _convicted(evidence: Evidence) -> set[str]:
@@ -109,6 +133,7 @@ def _convicted(evidence: Evidence) -> set[str]:
         ErrorRate(0.0, 0.0),
         Latency(((0.5, 0.0), (0.95, 0.0), (0.99, 0.0))),
         Predictions(0.0),
+        Quality(0.0),
     ]
     verdicts = judge(evidence, strict, Confidence(_ALPHA * len(strict)), 10_000)
     return {each.name for each in verdicts if each.verdict is Verdict.REGRESSED}

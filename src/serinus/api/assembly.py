@@ -3,41 +3,48 @@
 What can't be had stays empty, and the diagnosis says so. It judges nothing.
 """
 
-from collections.abc import Callable, Iterable
-from datetime import datetime
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from functools import partial
 
-import numpy as np
-
+from serinus.api.divided import late_of, shares_of
+from serinus.api.identified import Identities, replicas_of
+from serinus.api.measured import measured_of
+from serinus.api.sampled import refused_of, repeated_of, rows_of
+from serinus.api.starting import live_rollout
 from serinus.entities import Endpoint, ServedEntity
 from serinus.errors import InvalidState, ResourceDoesNotExist
-from serinus.parity.contract import Contract, Field, Kind
 from serinus.parity.diagnosis.offline import Offline
-from serinus.parity.diagnosis.rows import Rows, column_of
 from serinus.parity.diagnosis.values import (
     Event,
     Golden,
     LibraryDifference,
-    RefusedExample,
     Replica,
+    Routing,
     Scope,
     Snapshot,
 )
 from serinus.parity.folder import Bundle
-from serinus.parity.live import Record
+from serinus.parity.gates.environment import lock_differences
 from serinus.parity.sketch import Sketch, SliceKey
 from serinus.parity.verification import GateResult
+from serinus.parity.wire import Answer, Request, Running
 from serinus.store.hours import versions_seen
 from serinus.store.live import LiveHour
 from serinus.store.repository import Store
+from serinus.store.samples import Sampled
 from serinus.store.verifications import Verified, key_of
 
-__all__ = ["Assembly", "Evidence", "entity_of"]
+__all__ = ["Again", "Assembly", "Identities", "entity_of"]
 
-#: ``records(endpoint_id, served_name)`` → (served entity, rows that its replicas keep).
-Evidence = Callable[[str, str], list[tuple[str, list[Record]]]]
+#: ``again(endpoint_id, served_name, requests)``: what a replica answers to the first of these now.
+Again = Callable[[str, str, Sequence[Request]], list[Answer]]
 _HOUR_S = 3600
 _EVENTS = 2000
 _KEYS = 5000
+#: Configs of an endpoint whose models are known by their digest.
+_CONFIGS = 20
+_EVER = datetime(1970, 1, 2, tzinfo=UTC)
 #: How an entry of the journal is told as an event.
 _KINDS = (
     ("config", "deploy"),
@@ -49,8 +56,8 @@ _KINDS = (
 )
 
 
-def entity_of(endpoint: Endpoint, version: str | None) -> ServedEntity:
-    """The served entity of that name, or the one with most weight.
+def entity_of(store: Store, endpoint: Endpoint, version: str | None) -> ServedEntity:
+    """The served entity of that name, a rollout's candidate included; else that of most weight.
 
     Raises InvalidState when nothing serves, ResourceDoesNotExist for a name that nothing has.
     """
@@ -60,6 +67,10 @@ def entity_of(endpoint: Endpoint, version: str | None) -> ServedEntity:
     if version is None:
         return max(config.entities, key=lambda each: config.weights.get(each.name, 0))
     found = config.entity(version)
+    if found is None:
+        rollout = live_rollout(store, endpoint.id)
+        target = store.config(endpoint.id, rollout.target_version) if rollout is not None else None
+        found = target.entity(version) if target is not None else None
     if found is None:
         names = ", ".join(each.name for each in config.entities)
         raise ResourceDoesNotExist(
@@ -77,12 +88,16 @@ class Assembly:
         *,
         refresh: Callable[[], None],
         bundle_of: Callable[[str], Bundle | None],
-        records: Evidence,
+        replicas: Identities,
+        again: Again,
+        routing: Callable[[str], Routing | None],
     ) -> None:
         self._store = store
         self._refresh = refresh
         self._bundle_of = bundle_of
-        self._records = records
+        self._replicas = replicas
+        self._again = again
+        self._routing = routing
 
     def snapshot(
         self,
@@ -109,7 +124,12 @@ class Assembly:
         )
         key = key_of(entity)
         verified = self._store.verifications.of([key] if key else []).get(key)
-        rows, refused = self.evidence(endpoint, entity, bundle.contract)
+        told = self._replicas(endpoint.id, entity.name)
+        routing = self._routing(endpoint.name)
+        replicas = replicas_of(entity, bundle, told, hours, until)
+        sampled = self._sampled(endpoint, entity, since - (until - since))
+        begin = int(since.timestamp()) // _HOUR_S * _HOUR_S
+        records = [each.record for each in sampled if each.record.at >= begin]
         return Snapshot(
             scope=Scope(
                 endpoint=endpoint.name,
@@ -120,42 +140,58 @@ class Assembly:
             ),
             contract=bundle.contract,
             profile=bundle.profile,
-            replicas=_replicas(entity, bundle, hours, until),
-            environment=_environment(verified),
+            replicas=replicas,
+            known_digests=self._digests(endpoint),
+            shares=shares_of(endpoint, routing),
+            late_gateways=late_of(routing),
+            environment=_environment(verified, bundle, told),
             live=_live(hours, bundle.id),
-            refused=refused,
-            golden=_golden(verified),
+            refused=refused_of(records),
+            golden=_golden(verified, replicas),
             offline=offline,
-            rows=rows.of(caller),
+            rows=rows_of(records, bundle.contract).of(caller),
+            repeated=repeated_of(records, partial(self._again, endpoint.id, entity.name)),
             events=self._events(endpoint, since, until),
+            measured=measured_of(sampled, bundle.contract, begin),
         )
 
-    def evidence(
-        self, endpoint: Endpoint, entity: ServedEntity, contract: Contract
-    ) -> tuple[Rows, list[RefusedExample]]:
-        """The sampled rows of its replicas as columns, and examples of what they refused."""
-        records = [each for _, some in self._records(endpoint.id, entity.name) for each in some]
-        refused = [
-            RefusedExample(
-                field=each.field, kind=each.violation, got=each.detail, caller=each.caller
-            )
-            for each in records
-            if each.violation
-        ]
-        return rows_of([each for each in records if not each.violation], contract), refused
+    def _sampled(self, endpoint: Endpoint, entity: ServedEntity, since: datetime) -> list[Sampled]:
+        digest = entity.model.digest if entity.model is not None else ""
+        since_us = int(since.timestamp()) // _HOUR_S * _HOUR_S * 1_000_000
+        return self._store.samples.read(
+            endpoint.id, entity.name, model_digest=digest, since_us=since_us
+        )
 
     def keys(
         self, endpoint: Endpoint, entity: ServedEntity, names: list[str]
     ) -> list[dict[str, object]]:
         """The different values that sampled rows have in some fields."""
-        records = [each for _, some in self._records(endpoint.id, entity.name) for each in some]
+        self._refresh()
         found = {
             tuple(row.get(name) for name in names): None
-            for each in records
-            if not each.violation
-            for row in each.rows
+            for each in self._sampled(endpoint, entity, _EVER)
+            if not each.record.violation
+            for row in each.record.rows
         }
-        return [dict(zip(names, each, strict=True)) for each in list(found)[:_KEYS]]
+        return [dict(zip(names, each, strict=True)) for each in list(found)[-_KEYS:]]
+
+    def _digests(self, endpoint: Endpoint) -> frozenset[str]:
+        """Of the models that the endpoint serves or has served of late."""
+        newest = max(
+            (each.version for each in (endpoint.active, endpoint.pending) if each is not None),
+            default=0,
+        )
+        configs = (
+            self._store.config(endpoint.id, version)
+            for version in range(newest, max(0, newest - _CONFIGS), -1)
+        )
+        return frozenset(
+            each.model.digest
+            for config in configs
+            if config is not None
+            for each in config.entities
+            if each.model is not None
+        )
 
     def _events(self, endpoint: Endpoint, since: datetime, until: datetime) -> list[Event]:
         found, after = [], 0
@@ -171,30 +207,6 @@ class Assembly:
             after = page[-1].id
 
 
-def rows_of(records: Iterable[Record], contract: Contract) -> Rows:
-    """Records as columns, the oldest first."""
-    flat = [
-        (each, f"{each.request_id}/{at}" if at else each.request_id, row)
-        for each in sorted(records, key=lambda each: each.at)
-        for at, row in enumerate(each.rows)
-    ]
-    known = {field.name: field for field in contract.fields}
-    names = dict.fromkeys([*known, *(name for _, _, row in flat for name in row)])
-    return Rows(
-        ids=[id_ for _, id_, _ in flat],
-        at=np.array([each.at for each, _, _ in flat], dtype=np.float64),
-        callers=np.array([each.caller for each, _, _ in flat], dtype=object),
-        columns={
-            name: column_of(name, _kind(known.get(name)), [row.get(name) for _, _, row in flat])
-            for name in names
-        },
-    )
-
-
-def _kind(field: Field | None) -> Kind:
-    return Kind.TEXT if field is None else field.type.logical
-
-
 def _live(hours: list[LiveHour], contract: str) -> dict[SliceKey, Sketch]:
     found: dict[SliceKey, Sketch] = {}
     for seen in versions_seen(hours):
@@ -203,41 +215,47 @@ def _live(hours: list[LiveHour], contract: str) -> dict[SliceKey, Sketch]:
     return found
 
 
-def _replicas(
-    entity: ServedEntity, bundle: Bundle, hours: list[LiveHour], until: datetime
-) -> list[Replica]:
-    """Those that counted in this hour or the last: who they were when the server connected."""
-    recent = int(until.timestamp()) // _HOUR_S - 1
-    last = {each.source: each for each in hours if each.hour >= recent}
-    return [
-        Replica(
-            id=source[:16],
-            served=entity.name,
-            intended_digest=entity.model.digest if entity.model is not None else "",
-            served_digest=each.model_digest,
-            intended_contract=bundle.id,
-            served_contract=each.contract,
-        )
-        for source, each in sorted(last.items())
-    ]
-
-
-def _golden(verified: Verified | None) -> Golden | None:
+def _golden(verified: Verified | None, replicas: list[Replica]) -> Golden | None:
     report = verified.report if verified is not None else None
     if verified is None or report is None:
         return None
     who = next((each for each in report.gates if each.name == "identity"), None)
     known = who is not None and who.result is not GateResult.SKIPPED
+    equal = who.result is GateResult.PASS if who is not None and known else None
+    if any(_is_damaged(each) for each in replicas):
+        equal = False
     return Golden(
         gates=report.gates,
         at=verified.started_at,
         rows=report.rows,
-        artefact_equal=who.result is GateResult.PASS if who is not None and known else None,
+        artefact_equal=equal,
     )
 
 
-def _environment(verified: Verified | None) -> list[LibraryDifference] | None:
-    """The differences that verification found; None when its gate could not look."""
+def _is_damaged(replica: Replica) -> bool:
+    """Whether its files, or the model that it made of them, are not what was pinned."""
+    changed = replica.files_digest not in ("", replica.served_digest)
+    return changed or bool(replica.strange_parts)
+
+
+def _environment(
+    verified: Verified | None, bundle: Bundle, told: Mapping[str, Running | None]
+) -> list[LibraryDifference] | None:
+    """What replicas compute with now, beside training's; else what verification found.
+
+    None when neither could look.
+    """
+    locks = [each.lock for each in told.values() if each is not None and each.lock is not None]
+    if locks:
+        return list(
+            {
+                (each.name, each.running): LibraryDifference(
+                    name=each.name, trained=each.trained, serving=each.running
+                )
+                for lock in locks
+                for each in lock_differences(bundle.contract, bundle.lock, lock)
+            }.values()
+        )
     report = verified.report if verified is not None else None
     if report is None:
         return None

@@ -10,17 +10,22 @@ from serinus.rollout.judging import Kept
 from serinus.rollout.state import RolloutState
 from serinus.store.repository import Store
 
-__all__ = ["counts_resource"]
+__all__ = ["counts_resource", "kept_of"]
 
 
 def counts_resource(store: Store, state: RolloutState) -> dict[str, Any]:
     """By stage and arm what was counted, and by guardrail the outcomes; as last kept."""
-    stored = store.rollouts.evidence(state.evidence_key)
-    kept = Kept() if stored is None else msgspec.convert(stored, Kept, str_keys=True)
+    kept = kept_of(store, state)
     return {
         "counts": [_stage(total) for total in kept.ledger.stages(state.evidence_key)],
         "outcomes": [_outcomes(name, line) for name, line in sorted(kept.outcomes.items())],
     }
+
+
+def kept_of(store: Store, state: RolloutState) -> Kept:
+    """The rollout's evidence as it was last kept."""
+    stored = store.rollouts.evidence(state.evidence_key)
+    return Kept() if stored is None else msgspec.convert(stored, Kept, str_keys=True)
 
 
 def _stage(total: StageSummary) -> dict[str, Any]:

@@ -72,7 +72,7 @@ class DiagnosisCalls:
         at = self._clock()
         span = window_of(_text(asked, "window") or "24h")
         endpoint = self._store.endpoint(name)
-        entity = entity_of(endpoint, _text(asked, "version"))
+        entity = entity_of(self._store, endpoint, _text(asked, "version"))
         snapshot = self._assembly.snapshot(
             endpoint,
             entity,
@@ -136,7 +136,9 @@ class DiagnosisCalls:
     ) -> Response:
         """The values of sampled rows in some fields: what an offline source has to cover."""
         endpoint = self._store.endpoint(name)
-        found = self._assembly.keys(endpoint, entity_of(endpoint, version), fields.split(","))
+        found = self._assembly.keys(
+            endpoint, entity_of(self._store, endpoint, version), fields.split(",")
+        )
         return _json({"keys": found})
 
     def _is_fresh(self, last: Mapping[str, Any]) -> bool:

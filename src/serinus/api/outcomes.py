@@ -1,11 +1,12 @@
 """How requests turned out, told later: each label goes to the rollout that its request was part of.
 
-Nothing here judges; a label of an unknown request is answered as such and changes nothing.
+It also goes to the request itself where that was sampled, for diagnoses. Nothing here judges; a
+label of an unknown request is answered as such and changes nothing.
 """
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -28,14 +29,25 @@ _KEYS = ("request_id", "client_request_id", "value", "time", "metric")
 _MOST = 5_000
 #: Rollouts of an endpoint, the newest first, among which a request is looked for.
 _ROLLOUTS = 20
+#: Replicas are not asked for their newest rows more often.
+_REFRESH = timedelta(seconds=2)
 
 
 class OutcomeCalls:
     """Handlers over one store."""
 
-    def __init__(self, store: Store, *, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        *,
+        clock: Callable[[], datetime],
+        refresh: Callable[[], None] = lambda: None,
+    ) -> None:
+        """``refresh`` has the store hold what replicas have sampled until now."""
         self._store = store
         self._clock = clock
+        self._refresh = refresh
+        self._refreshed: datetime | None = None
 
     def router(self) -> APIRouter:
         """The route."""
@@ -62,14 +74,34 @@ class OutcomeCalls:
             for state in self._states(endpoint.id)
             if (window := _windows(state))
         }
-        at_us = int(self._clock().timestamp() * 1e6)
-        taken = self._store.outcomes.label(labels, windows, at_us)
+        at = self._clock()
+        taken = self._store.outcomes.label(labels, windows, int(at.timestamp() * 1e6))
+        taken = self._sampled(endpoint.id, labels, taken, at)
         counts = Counter(taken)
         body = {
             **{each.value: counts[each] for each in Taken},
             "results": [each.value for each in taken],
         }
         return Response(msgspec.json.encode(body), media_type="application/json")
+
+    def _sampled(
+        self, endpoint_id: str, labels: list[Label], taken: list[Taken], at: datetime
+    ) -> list[Taken]:
+        """What became of labels that no rollout waits for, too."""
+        found = self._store.samples.label(endpoint_id, labels)
+        new = self._refreshed is None or at - self._refreshed >= _REFRESH
+        if new and Taken.UNKNOWN in found:
+            # Replicas may hold rows that nobody has asked for yet.
+            self._refreshed = at
+            self._refresh()
+            missed = [place for place, each in enumerate(found) if each is Taken.UNKNOWN]
+            late = self._store.samples.label(endpoint_id, [labels[place] for place in missed])
+            for place, each in zip(missed, late, strict=True):
+                found[place] = each
+        return [
+            sampled if each is Taken.UNKNOWN else each
+            for each, sampled in zip(taken, found, strict=True)
+        ]
 
     def _states(self, endpoint_id: str) -> list[RolloutState]:
         found = self._store.rollouts.of_endpoint(endpoint_id, limit=_ROLLOUTS)

@@ -110,6 +110,7 @@ class Skews:
             "rows": total.rows,
             "skipped_rows": total.skipped,
             "refused": total.refused,
+            "coerced": total.coerced,
             "callers": seen.callers,
             "verdict": training.verdict.value,
             "training": _resource(training),

@@ -1,13 +1,14 @@
 """Asks every ready replica what it has seen of live values, and keeps the answers in the store.
 
-On a thread of its own: the control loop never waits for it. A replica's answers are cumulative, so
-that hearing one twice adds nothing and losing one costs at most the time since the last. It judges
-nothing.
+On a thread of its own: the control loop never waits for it. A replica's counts are cumulative, so
+that hearing them twice adds nothing; rows that it keeps as evidence are heard once, oldest first.
+It judges nothing.
 """
 
 import selectors
 import socket
 import threading
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -16,20 +17,26 @@ import structlog
 
 from serinus.controller.groups import group_of
 from serinus.controller.snapshot import Snapshot
+from serinus.controller.told import Told
 from serinus.engine.engine import ReplicaPhase
 from serinus.entities import ServedEntity
 from serinus.errors import SerinusError
-from serinus.parity.live import Live, Record, Watch, read_live
+from serinus.parity.live import Live, Watch, read_live
 from serinus.parity.sketch import WHOLE_HOUR
 from serinus.replica.protocol import Decoder, Frame, FrameError, Kind, encode
 from serinus.store.live import LiveHour
 from serinus.store.repository import Store
+from serinus.store.samples import Sampled
 
 __all__ = ["Collector", "Watched", "watched_of"]
 
 _log = structlog.get_logger("serinus.controller")
 #: A whole hour takes the place of its callers only when it holds clearly more than they do.
 _CLEARLY_MORE = 1.02
+#: Rows that wait for a store that is away; past it the oldest are lost.
+_MOST_WAITING = 20_000
+#: Hours this much older than now are put together: no replica speaks of them any more.
+_OLD_H = 26
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +75,7 @@ class _Line:
 
     def __init__(self, watched: Watched) -> None:
         self.watched = watched
-        self.incarnation = ""
-        self.sequence = 0
+        self.sequence = self.row_sequence = 0
         self.asked = False
         self._decoder = Decoder()
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -80,9 +86,9 @@ class _Line:
             self.socket.close()
             raise
 
-    def ask(self, *, rows: bool = False) -> None:
+    def ask(self) -> None:
         """Send the question; raises OSError."""
-        body = msgspec.msgpack.encode(Watch(self.sequence, rows))
+        body = msgspec.msgpack.encode(Watch(self.sequence, True, self.row_sequence))
         self.socket.sendall(encode(Frame(Kind.WATCH, 1, body)))
         self.asked = True
 
@@ -101,7 +107,8 @@ class _Line:
         return None
 
     def _heard(self, live: Live) -> Live:
-        self.incarnation, self.sequence = live.incarnation, live.sequence
+        self.sequence = live.sequence
+        self.row_sequence = max(self.row_sequence, live.row_sequence)
         return live
 
 
@@ -122,6 +129,7 @@ class Collector:
         keep_s: float = 15.0,
         answer_s: float = 3.0,
         retention_h: int = 7 * 24,
+        told: Told | None = None,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -130,10 +138,13 @@ class Collector:
         self._keep_s = keep_s
         self._answer_s = answer_s
         self._retention_h = retention_h
+        self._told = told
         self._watched: Mapping[str, Watched] = {}
         self._lines: dict[str, _Line] = {}
         self._lock = threading.Lock()
         self._changed: dict[tuple[str, str, int, str, str], LiveHour] = {}
+        self._rows: deque[Sampled] = deque(maxlen=_MOST_WAITING)
+        self._tidied = 0
         self._counted: dict[tuple[str, int], dict[str, int]] = {}
         self._kept_at = clock()
         self._turning = threading.Lock()
@@ -142,6 +153,11 @@ class Collector:
     def watch(self, replicas: Mapping[str, Watched]) -> None:
         """Ask exactly these from now on. Any thread."""
         self._watched = replicas
+
+    @property
+    def watched(self) -> Mapping[str, Watched]:
+        """The replicas that are asked, by id. Any thread."""
+        return self._watched
 
     def start(self) -> None:
         """Begin to ask."""
@@ -177,45 +193,26 @@ class Collector:
         """Write what has changed to the store; what can't be written now is tried again."""
         with self._lock:
             changed, self._changed = self._changed, {}
+            rows = list(self._rows)
+            self._rows.clear()
             self._kept_at = self._clock()
-        if not changed:
-            return
-        oldest = int(self._wall() // 3600) - self._retention_h
+        hour = int(self._wall() // 3600)
+        oldest = hour - self._retention_h
         try:
-            self._store.live.keep(list(changed.values()), not_before=oldest)
+            if changed:
+                self._store.live.keep(list(changed.values()), not_before=oldest)
+                changed = {}
+            if rows:
+                self._store.samples.keep(rows, not_before=oldest)
+                rows = []
+            if hour > self._tidied:
+                self._tidied = hour
+                self._store.live.tidy(joined_before=hour - _OLD_H)
         except SerinusError as error:
             _log.warning("live_values_not_kept", why=error.message, hours=len(changed))
             with self._lock:
                 self._changed = changed | self._changed
-
-    def records(self, endpoint_id: str, served_name: str = "") -> list[tuple[str, list[Record]]]:
-        """(served entity, sampled rows) of each of the endpoint's replicas. Waits for them."""
-        found = []
-        for watched in self._watched.values():
-            if watched.endpoint_id == endpoint_id and served_name in ("", watched.served_name):
-                live = self._ask_for_rows(watched)
-                if live is not None:
-                    found.append((watched.served_name, live.records))
-        return found
-
-    def _ask_for_rows(self, watched: Watched) -> Live | None:
-        try:
-            line = _Line(watched)
-        except OSError:
-            return None
-        try:
-            # Counts are not wanted: a sequence that nothing is newer than.
-            line.sequence = 1 << 62
-            line.ask(rows=True)
-            line.socket.settimeout(self._answer_s)
-            live = None
-            while live is None:
-                live = line.hear()
-        except (OSError, FrameError, msgspec.DecodeError):
-            return None
-        finally:
-            line.socket.close()
-        return live
+                self._rows.extendleft(reversed(rows))
 
     def _run(self) -> None:
         while not self._stopping.wait(self._every_s):
@@ -268,7 +265,16 @@ class Collector:
         self._lines.pop(replica_id).socket.close()
 
     def _take(self, watched: Watched, live: Live) -> None:
+        owner = (
+            watched.endpoint_id,
+            watched.served_name,
+            live.incarnation,
+            watched.model_digest,
+        )
+        if self._told is not None:
+            self._told.take(watched.endpoint_id, watched.served_name, live)
         with self._lock:
+            self._rows.extend(Sampled(*owner, record) for record in live.records)
             for cell in live.cells:
                 if not self._counts(live, cell.caller, cell.hour, cell.rows):
                     continue

@@ -7,8 +7,8 @@ counts beside what it said of that hour's callers.
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from serinus.parity.sketch import WHOLE_HOUR, Sketch, SliceKey, unpack
-from serinus.store.live import LiveHour
+from serinus.parity.sketch import Sketch, SliceKey, unpack
+from serinus.store.live import LiveHour, without_doubles
 
 __all__ = ["VersionSeen", "versions_seen"]
 
@@ -50,7 +50,7 @@ def versions_seen(hours: Iterable[LiveHour]) -> list[VersionSeen]:
     Those of before a contract was known are left out.
     """
     found: dict[tuple[str, str, str], VersionSeen] = {}
-    for hour in _without_doubles(list(hours)):
+    for hour in without_doubles(list(hours)):
         if not hour.contract:
             continue
         key = (hour.served_name, hour.contract, hour.model_digest)
@@ -66,20 +66,3 @@ def versions_seen(hours: Iterable[LiveHour]) -> list[VersionSeen]:
         else:
             seen.slices[at] = sketch
     return sorted(found.values(), key=lambda each: (-each.rows, each.served, each.contract))
-
-
-def _without_doubles(hours: list[LiveHour]) -> list[LiveHour]:
-    """Of one replica and hour either the callers or the whole, whichever has more rows."""
-    wholes: dict[tuple[str, str, int], int] = {}
-    parts: dict[tuple[str, str, int], int] = {}
-    for each in hours:
-        rows = wholes if each.caller == WHOLE_HOUR else parts
-        key = (each.served_name, each.source, each.hour)
-        rows[key] = rows.get(key, 0) + each.rows
-    kept = []
-    for each in hours:
-        key = (each.served_name, each.source, each.hour)
-        whole = wholes.get(key, 0) > parts.get(key, 0)
-        if whole == (each.caller == WHOLE_HOUR):
-            kept.append(each)
-    return kept

@@ -4,7 +4,8 @@ import pytest
 
 from bench.diagnosis_cases import cases, controls, shifts
 from bench.diagnosis_data import Study, flights
-from bench.diagnosis_world import World, varied, world
+from bench.diagnosis_traffic import varied
+from bench.diagnosis_world import World, world
 from serinus.parity.diagnosis.diagnose import diagnose
 
 _CASES = ("1", "4", "9", "15", "16", "18", "22", "25", "28", "31", "33", "36", "47", "50")

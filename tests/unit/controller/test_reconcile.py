@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from serinus.access import Grant
 from serinus.controller.groups import group_of
 from serinus.controller.reconcile import backoff, reconcile
 from serinus.controller.snapshot import (
@@ -387,3 +388,15 @@ def test_a_replica_that_hangs_is_killed_counted_and_replaced() -> None:
     assert [a.crashes.message for a in only(actions, NoteCrash)] == ["It gave no sign of life."]
     assert len(only(actions, EnsureReplica)) == 1
     assert only(actions, Publish)[0].endpoints[0].served[0].replicas == ()
+
+
+def test_tokens_reach_the_gateways_also_when_the_engine_says_nothing() -> None:
+    grants = (Grant("i", "ann", "d"),)
+    routes = reconcile_routes(entity())
+    published = RouteTable(3, routes, grants)
+    state = Snapshot(AT, (), None, {}, {}, published, 3, POLICY, grants=grants)
+    assert reconcile(state) == []
+    assert reconcile(replace(state, grants=())) == [Publish(routes, ())]
+    told = replace(state, replicas=(), published=RouteTable(3, (), grants))
+    assert reconcile(told) == []
+    assert reconcile(replace(told, grants=())) == [Publish((), ())]

@@ -6,14 +6,18 @@ Time passes only by `World.pass_time`; every turn of the loop is asked for.
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from pathlib import Path
 from typing import Any
 
+from serinus.controller.counting import Counting
+from serinus.controller.diary import Diary
 from serinus.controller.executor import Executor
 from serinus.controller.loop import Loop
 from serinus.controller.messages import Messenger, Outside
 from serinus.controller.rollouts import Judge, Judgement
 from serinus.controller.snapshot import Policy, RolloutView
+from serinus.controller.told import Told
 from serinus.controller.verifier import Verifier
 from serinus.entities import (
     WHOLE,
@@ -114,6 +118,9 @@ class World:
             move_alias=lambda uri, alias: self.aliases.append((uri, alias)),
         )
         self.messenger = Messenger(self.store, outside, clock=lambda: self.at)
+        counting = Counting(lambda: 0.0)
+        seconds = count()
+        self.diary = Diary(counting, Told(), lambda: (-1, {}), clock=lambda: next(seconds))
         self.loop = Loop(
             self.store,
             self.engine,
@@ -124,6 +131,7 @@ class World:
             judge=lambda view, at: self.judge(view, at),
             policy=Policy(epoch, 128, 1, 120.0, 1024, 60.0),
             clock=lambda: self.at,
+            diary=self.diary,
             verifier=Verifier(
                 self.store,
                 self.verifier,
