@@ -49,6 +49,7 @@ LIVE = [
     DOCS / "quickstart.md",
     *sorted((DOCS / "how-to").glob("*.md")),
     REFERENCE / "scoring.md",
+    REFERENCE / "open-inference.md",
 ]
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted(DOCS.rglob("*.md"))]
 _BLOCK = re.compile(
@@ -419,7 +420,8 @@ def server(directory: Path, python: Python) -> Iterator[Running]:
         if block.text.startswith("# make_models.py")
     ]
     python.run(make_models)
-    with running(directory, "--model", "models:/line/1") as server:
+    environ = {"SERINUS_REMOTE_HOSTS": "127.0.0.1"}
+    with running(directory, "--model", "models:/line/1", environ=environ) as server:
         server.wait("line")
         yield server
 
@@ -470,6 +472,8 @@ def _follow(page: Path, server: Running, python: Python) -> None:
         elif block.language == "python" and not text.startswith("# make_models.py"):
             python.run(text)
             ran += 1
+        elif named := re.match(r"# ([\w-]+\.yaml)\n", text):
+            (server.home.parent / named[1]).write_text(text)
         elif block.language == "json":
             (server.home.parent / "split.json").write_text(text)
     assert ran, f"nothing on {page.name} was run"

@@ -12,6 +12,7 @@ __all__ = [
     "EndpointConfig",
     "EnvironmentRef",
     "ModelRef",
+    "RateLimit",
     "Reading",
     "ServedEntity",
 ]
@@ -127,6 +128,17 @@ class EndpointConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class RateLimit:
+    """Most predictions in a minute, of the whole endpoint or of each user."""
+
+    calls: int
+    #: ``endpoint`` or ``user``.
+    key: str = "endpoint"
+    #: The one user that it is for; empty: each user that has none of its own.
+    principal: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Endpoint:
     """What clients call by name: an active config, and perhaps one that is being prepared."""
 
@@ -151,3 +163,9 @@ class Endpoint:
     verify_after: datetime | None = None
     #: Where requests say who sent them, ``kind:key`` as in a unit; empty: where all endpoints look.
     caller: str = ""
+    #: Answers nobody and runs nothing until it is started again; what it served is kept.
+    stopped: bool = False
+    #: Fields of clients' requests that Serinus only keeps and echoes (``ai_gateway`` …).
+    echo: dict[str, object] = field(default_factory=dict)
+    #: How many predictions it may be asked for.
+    rate_limits: tuple[RateLimit, ...] = ()

@@ -9,6 +9,7 @@ from typing import ClassVar
 __all__ = [
     "BadRequest",
     "DeadlineExceeded",
+    "HeadersTooLarge",
     "InternalError",
     "InvalidParameterValue",
     "InvalidState",
@@ -16,15 +17,40 @@ __all__ = [
     "NotImplementedHere",
     "PayloadTooLarge",
     "PermissionDenied",
+    "RequestLimitExceeded",
+    "RequestTooSlow",
     "ResourceAlreadyExists",
     "ResourceConflict",
     "ResourceDoesNotExist",
     "ResourceExhausted",
     "SerinusError",
+    "TargetTooLong",
     "TemporarilyUnavailable",
     "Unauthenticated",
     "UnsupportedMediaType",
 ]
+
+
+#: The Databricks SDK sends a call again for minutes, whatever its code, when a message holds one of
+#: these; models' own words come into messages too.
+RETRIED = (
+    "Unexpected error",
+    "Please try again later or try a faster operation.",
+    "ClusterNotReadyException",
+    "RPC token bucket limit has been exceeded",
+    "UnknownWorkerEnvironmentException",
+    "Unknown worker environment",
+    "does not have any associated worker environments",
+    "There is no worker environment with id",
+)
+
+
+def _calm(message: str) -> str:
+    """The message without what clients would take for a passing fault: told apart by case alone."""
+    for phrase in RETRIED:
+        if phrase in message:
+            message = message.replace(phrase, phrase[0].swapcase() + phrase[1:])
+    return message
 
 
 class SerinusError(Exception):
@@ -32,6 +58,8 @@ class SerinusError(Exception):
 
     code: ClassVar[str] = "INTERNAL_ERROR"
     status: ClassVar[int] = 500
+    #: `retry_after` where nothing better is known; clients that are told none guess.
+    usually_after: ClassVar[int | None] = None
 
     def __init__(
         self,
@@ -40,9 +68,9 @@ class SerinusError(Exception):
         retry_after: int | None = None,
         details: list[dict[str, object]] | None = None,
     ) -> None:
-        self.message = message or (self.__doc__ or "").strip().split("\n")[0]
+        self.message = _calm(message or (self.__doc__ or "").strip().split("\n")[0])
         #: Whole seconds after which the same call may succeed, for the Retry-After header.
-        self.retry_after = retry_after
+        self.retry_after = self.usually_after if retry_after is None else retry_after
         #: Machine-readable particulars, e.g. which row and field were refused.
         self.details = details or []
         super().__init__(self.message)
@@ -75,6 +103,27 @@ class PayloadTooLarge(SerinusError):
     # Clients turn an unknown code on 413 into a 500 that they retry for minutes; not this one.
     code = "INVALID_PARAMETER_VALUE"
     status = 413
+
+
+class TargetTooLong(SerinusError):
+    """The request line is longer than the limit."""
+
+    code = "BAD_REQUEST"
+    status = 414
+
+
+class HeadersTooLarge(SerinusError):
+    """The headers are larger or more than the limits allow."""
+
+    code = "BAD_REQUEST"
+    status = 431
+
+
+class RequestTooSlow(SerinusError):
+    """The request came too slowly."""
+
+    code = "DEADLINE_EXCEEDED"
+    status = 408
 
 
 class UnsupportedMediaType(SerinusError):
@@ -132,6 +181,15 @@ class ResourceExhausted(SerinusError):
 
     code = "RESOURCE_EXHAUSTED"
     status = 429
+    usually_after = 1
+
+
+class RequestLimitExceeded(SerinusError):
+    """More was asked for than the rate limit allows."""
+
+    code = "REQUEST_LIMIT_EXCEEDED"
+    status = 429
+    usually_after = 1
 
 
 class InternalError(SerinusError):
@@ -153,6 +211,7 @@ class TemporarilyUnavailable(SerinusError):
 
     code = "TEMPORARILY_UNAVAILABLE"
     status = 503
+    usually_after = 1
 
 
 class DeadlineExceeded(SerinusError):

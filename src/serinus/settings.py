@@ -11,7 +11,15 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-__all__ = ["CLIENT_VARIABLES", "Setting", "Settings", "SettingsError", "load_settings", "settings"]
+__all__ = [
+    "CLIENT_VARIABLES",
+    "Setting",
+    "Settings",
+    "SettingsError",
+    "load_settings",
+    "parse_duration",
+    "settings",
+]
 
 #: Variables of this family that belong to the client commands, not to the server.
 CLIENT_VARIABLES = frozenset({"SERINUS_SERVER", "SERINUS_TOKEN", "SERINUS_CONFIG"})
@@ -20,6 +28,7 @@ _PREFIX = "SERINUS_"
 _HOME = Path(".serinus")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _BYTES = {"b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
+_WORDS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 _QUANTITY = re.compile(r"(\d+(?:\.\d+)?)\s*([a-zA-Z]*)")
 
 _Parse = Callable[[object], Any]
@@ -51,6 +60,11 @@ def parse_size(value: object) -> int:
     if size <= 0:
         raise ValueError(f"{value!r} is not a size greater than zero")
     return size
+
+
+def _size_or_zero(value: object) -> int:
+    """As `parse_size`; a 0 without a unit stands for no limit."""
+    return 0 if str(value).strip() == "0" else parse_size(value)
 
 
 def _quantity(value: object, wanted: str) -> tuple[float, str]:
@@ -91,6 +105,14 @@ def _whole(lowest: int, highest: int | None = None) -> _Parse:
     return parse
 
 
+def _truth(value: object) -> bool:
+    """``true`` and ``false``, and what people write for them."""
+    word = str(value).strip().lower()
+    if word not in _WORDS:
+        raise ValueError(f"{value!r} is neither true nor false")
+    return _WORDS[word]
+
+
 def _one_of(*choices: str) -> _Parse:
     """A parser that accepts exactly these words."""
 
@@ -114,6 +136,19 @@ class Settings:
     host: str = _setting("127.0.0.1", _text, "address to listen on")
     port: int = _setting(8080, _whole(0, 65535), "port to listen on; 0 takes a free one")
     gateways: int = _setting(1, _whole(1, 256), "gateway processes that share the port")
+    auth: str = _setting(
+        "open",
+        _one_of("open", "required"),
+        "whether each caller needs a token: open (on loopback only) or required",
+    )
+    hosts: str = _setting(
+        "", _text, "further names that this server is called by, separated by commas"
+    )
+    tls_cert: str = _setting("", _text, "file with the certificate (PEM) to speak TLS with")
+    tls_key: str = _setting("", _text, "file with the certificate's private key (PEM)")
+    behind_tls_proxy: bool = _setting(
+        False, _truth, "whether a proxy in front speaks TLS, so that the server need not"
+    )
     home: Path = _setting(  # noqa: RUF009 - a frozen row of the table
         _HOME, _path, "directory of the server's state"
     )
@@ -131,8 +166,40 @@ class Settings:
         1024, _whole(1), "requests in flight to one served entity, per gateway, before 429"
     )
     max_body: int = _setting(16 * 2**20, parse_size, "largest request body")
+    max_decompressed: int = _setting(
+        16 * 2**20, parse_size, "largest request body once it is decompressed"
+    )
+    max_ratio: int = _setting(
+        100, _whole(1), "most that a request body over 1 MiB may grow by decompressing it"
+    )
+    max_request_line: int = _setting(8 * 2**10, parse_size, "longest target of a request")
+    max_header: int = _setting(8 * 2**10, parse_size, "largest header of a request")
+    max_headers: int = _setting(100, _whole(1), "most headers of a request")
+    max_head: int = _setting(64 * 2**10, parse_size, "most bytes of all headers of a request")
+    max_connections: int = _setting(
+        10_000, _whole(1), "most connections to one gateway at a time; the next one gets 503"
+    )
+    max_pipelined: int = _setting(
+        100, _whole(1), "most requests that may wait on one connection for earlier answers"
+    )
+    header_deadline: float = _setting(
+        10.0, parse_duration, "time that the headers of a request may take"
+    )
+    body_grace: float = _setting(
+        10.0, parse_duration, "time after which a request's body must keep up with the least rate"
+    )
+    body_min_rate: int = _setting(2**10, parse_size, "bytes a second that a body must keep up with")
+    keep_alive: float = _setting(
+        75.0, parse_duration, "time after which a connection without a request is closed"
+    )
+    send_deadline: float = _setting(
+        60.0, parse_duration, "time that a caller may leave an answer lying before it is cut off"
+    )
     max_batch: int = _setting(128, _whole(1), "most requests that a replica scores together")
     threads: int = _setting(1, _whole(1), "BLAS and OpenMP threads of each replica")
+    replica_memory: int = _setting(
+        0, _size_or_zero, "memory that one replica may take; 0: as much as there is"
+    )
     start_deadline: float = _setting(
         120.0, parse_duration, "time a replica may take to load its model"
     )
@@ -143,11 +210,22 @@ class Settings:
     live_retention: float = _setting(
         7 * 86400.0, parse_duration, "time after which hours of live values are forgotten"
     )
+    remote_hosts: str = _setting(
+        "",
+        _text,
+        "hosts whose scoring URLs may be served, as host or host:port, separated by commas",
+    )
     environments: str = _setting(
         "auto", _one_of("auto", "current", "build"), "where models run: auto, current or build"
     )
     log_level: str = _setting(
         "info", _one_of("debug", "info", "warning", "error"), "least severe log event shown"
+    )
+    otlp_endpoint: str = _setting(
+        "",
+        _text,
+        "base URL of a collector of OpenTelemetry that spans are sent to",
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
     )
     log_format: str = _setting("console", _one_of("console", "json"), "log lines: console or json")
 

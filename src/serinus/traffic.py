@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from itertools import accumulate
 
-from serinus.entities import WHOLE
+from serinus.access import Grant
+from serinus.entities import WHOLE, RateLimit
 
 __all__ = [
     "Acknowledge",
@@ -111,6 +112,10 @@ class EndpointRoutes:
     stage: StageRoute | None = None
     #: Where a request says who sent it; None: where all endpoints look.
     caller: Unit | None = None
+    #: How many predictions it may be asked for.
+    limits: tuple[RateLimit, ...] = ()
+    #: It is there and answers nobody, because somebody asked for that.
+    stopped: bool = False
 
     def route(self, served_name: str) -> ServedRoute | None:
         """The served entity of that name, or None."""
@@ -123,6 +128,8 @@ class RouteTable:
 
     generation: int = 0
     endpoints: tuple[EndpointRoutes, ...] = field(default=())
+    #: Every token in force.
+    grants: tuple[Grant, ...] = ()
 
     def replica_ids(self) -> frozenset[str]:
         """Ids of every replica that a request may reach under this table."""

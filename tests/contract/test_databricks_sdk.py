@@ -1,13 +1,17 @@
 """The unmodified databricks-sdk against the control API: what it reads, waits for and raises."""
 
+import ast
+import inspect
 import logging
+import time
 from datetime import timedelta
 
 import pytest
-from databricks.sdk import WorkspaceClient
+from databricks.sdk import WorkspaceClient, _base_client
 from databricks.sdk.errors import (
     BadRequest,
     InvalidParameterValue,
+    InvalidState,
     NotImplemented,  # noqa: A004 - the name that the client gives it
     OperationFailed,
     ResourceAlreadyExists,
@@ -15,10 +19,14 @@ from databricks.sdk.errors import (
     ResourceDoesNotExist,
 )
 from databricks.sdk.service.serving import (
+    AiGatewayInferenceTableConfig,
+    AiGatewayUsageTrackingConfig,
+    EmailNotifications,
     EndpointCoreConfigInput,
     EndpointStateConfigUpdate,
     EndpointStateReady,
     EndpointTag,
+    FallbackConfig,
     Route,
     ServedEntityInput,
     ServedModelInput,
@@ -26,6 +34,8 @@ from databricks.sdk.service.serving import (
     ServingEndpointDetailedPermissionLevel,
     TrafficConfig,
 )
+
+from serinus.errors import RETRIED
 
 SHORT = timedelta(seconds=30)
 
@@ -260,17 +270,69 @@ def test_calls_that_are_not_offered_raise_at_once(client):
     create(client)
     endpoints = client.serving_endpoints
     for call in (
-        lambda: endpoints.patch("fraud", add_tags=[EndpointTag(key="a", value="b")]),
-        lambda: endpoints.put("fraud", rate_limits=[]),
-        lambda: endpoints.put_ai_gateway("fraud"),
-        lambda: endpoints.update_notifications("fraud"),
-        lambda: endpoints.export_metrics("fraud"),
-        lambda: endpoints.get_open_api("fraud"),
-        lambda: endpoints.get_permissions("0" * 32),
-        lambda: endpoints.get_permission_levels("0" * 32),
+        lambda: endpoints.patch_telemetry_config("fraud"),
+        lambda: endpoints.put_ai_gateway("fraud", fallback_config=FallbackConfig(enabled=True)),
     ):
-        with pytest.raises(NotImplemented, match="Serinus does not offer"):
+        begun = time.monotonic()
+        with pytest.raises(NotImplemented):
             call()
+        assert time.monotonic() - begun < 5
+
+
+def test_settings_beside_the_config_are_read_back(client):
+    create(client)
+    endpoints = client.serving_endpoints
+    tags = endpoints.patch(
+        "fraud",
+        add_tags=[EndpointTag(key="z", value="1"), EndpointTag(key="a", value="2")],
+        delete_tags=["none"],
+    ).tags
+    assert [(tag.key, tag.value) for tag in tags] == [("a", "2"), ("z", "1")]
+    assert endpoints.get("fraud").tags == tags
+    table = AiGatewayInferenceTableConfig(
+        catalog_name="main", schema_name="logs", table_name_prefix="f", enabled=True
+    )
+    kept = endpoints.put_ai_gateway(
+        "fraud",
+        inference_table_config=table,
+        usage_tracking_config=AiGatewayUsageTrackingConfig(enabled=True),
+    )
+    assert kept.inference_table_config == table
+    shown = endpoints.get("fraud").ai_gateway
+    assert (shown.inference_table_config, shown.usage_tracking_config.enabled) == (table, True)
+    mail = EmailNotifications(on_update_failure=["a@b.c"])
+    told = endpoints.update_notifications("fraud", email_notifications=mail)
+    assert (told.name, told.email_notifications) == ("fraud", mail)
+    assert endpoints.get("fraud").email_notifications == mail
+
+
+def test_a_stopped_endpoint_starts_again(client):
+    create(client)
+
+    def call(verb: str):
+        return client.api_client.do("POST", f"/api/2.0/serving-endpoints/fraud/config:{verb}")
+
+    assert call("stop")["state"]["suspend"] == "STOPPED"
+    stopped = client.serving_endpoints.get("fraud")
+    assert stopped.state.ready is EndpointStateReady.NOT_READY
+    with pytest.raises(InvalidState, match="Start it first"):
+        client.serving_endpoints.update_config("fraud", served_entities=[model("2")])
+    call("start")
+    again = client.serving_endpoints.wait_get_serving_endpoint_not_updating("fraud", timeout=SHORT)
+    assert again.state.ready is EndpointStateReady.READY
+    assert again.config.config_version == 2
+
+
+def test_the_phrases_by_which_this_client_retries_are_those_that_errors_avoid():
+    source = inspect.getsource(_base_client)
+    listed = source[source.index("transient_error_string_matches = [") :]
+    [theirs] = [
+        node.value
+        for node in ast.walk(ast.parse(listed[: listed.index("]") + 1]))
+        if isinstance(node, ast.Assign)
+    ]
+    for phrase in ast.literal_eval(theirs):
+        assert any(ours in phrase for ours in RETRIED), phrase
 
 
 def create(client: WorkspaceClient, name: str = "fraud") -> None:

@@ -87,8 +87,10 @@ def test_the_older_form_of_create(client):
         ),
         (
             501,
-            "Serinus does not offer PUT",
-            lambda client: client.update_endpoint_rate_limits("fraud", {"rate_limits": []}),
+            "guardrails are for language models",
+            lambda client: client.update_endpoint_ai_gateway(
+                "fraud", {"guardrails": {"input": {}}}
+            ),
         ),
     ],
 )

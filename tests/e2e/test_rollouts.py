@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
-from scipy.stats import binom  # type: ignore[import-untyped]
+from scipy.stats import binom
 
 from tests.e2e.load import ROW, shares, traffic
 from tests.e2e.running import Running, eventually, running
@@ -219,6 +219,13 @@ def test_shadow_traffic_is_compared_and_never_answers(server: Running, endpoint:
         ended(server, endpoint, "SUCCEEDED")
     assert set(tally.by_version) == {"v-1"}
     assert (tally.broken, dict(tally.refused)) == ([], {})
+    [gate] = [
+        g for g in rollout(server, endpoint)["verification"]["gates"] if g["name"] == "shadow"
+    ]
+    assert gate["result"] == "pass", gate
+    pairs = int(gate["detail"].partition(" copied requests")[0].replace(",", ""))
+    assert pairs >= 100
+    assert f"in {pairs:,} a class differs" in gate["detail"]  # one says 1, the other 2
 
 
 def test_a_verb_that_does_not_fit_is_refused_at_once(server: Running, endpoint: str) -> None:

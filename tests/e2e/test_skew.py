@@ -112,3 +112,26 @@ def test_what_can_not_be_said_is_said_so(server: Running) -> None:
     path = "/api/serinus/v1/endpoints/delay/skew"
     assert server.http.get(path, params={"window": "soon"}).status_code == 400
     assert server.http.get(path, params={"version": "two"}).status_code == 404
+
+
+def test_what_is_read_as_mlflow_reads_it_is_answered_and_counted(server: Running) -> None:
+    server.create("lenient", {"one": (saved("flights-2"), 100)}, intake="mlflow")
+    row = json.loads(flights(1).to_json(orient="records", date_format="iso"))[0]
+    row["scheduled"] = "2013-01-01T05:00:00"
+    wrong = {**row, "weekend": "false", "hour": 7.9, "gate": "B12"}
+    body = {"dataframe_records": [row, wrong, wrong]}
+    assert server.ask("bare", body).status_code == 400
+    for caller in ("web", "batch"):
+        answer = server.ask("lenient", body, headers={"x-caller": caller})
+        assert answer.status_code == 200, answer.text
+        assert len(answer.json()["predictions"]) == 3
+
+    def coerced(**narrowed: str) -> dict[str, dict[str, int]]:
+        found = server.http.get("/api/serinus/v1/endpoints/lenient/skew", params=narrowed).json()
+        [version] = found["versions"] or [{"coerced": {}}]
+        counts: dict[str, dict[str, int]] = version["coerced"]
+        return counts
+
+    expected = {"string": {"weekend": 4}, "fraction": {"hour": 4}, "extra column": {"": 2}}
+    eventually(lambda: coerced() == expected, what=f"{expected}, counted")
+    assert coerced(caller="web")["fraction"] == {"hour": 2}

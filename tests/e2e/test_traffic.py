@@ -1,9 +1,11 @@
 """Who answers, and whether the split is what was asked, on a running server under load."""
 
 import math
+import shutil
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import httpx
 import pytest
@@ -18,7 +20,8 @@ Z = 3.2905
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with running(tmp_path_factory.mktemp("traffic"), "--gateways", "2") as server:
+    once = {"UV_HTTP_RETRIES": "0"}
+    with running(tmp_path_factory.mktemp("traffic"), "--gateways", "2", environ=once) as server:
         server.create("split", {"v-1": (saved("version-1"), 99), "v-2": (saved("version-2"), 1)})
         yield server
 
@@ -87,7 +90,7 @@ def test_nobody_is_answered_by_a_version_that_left_the_config(server: Running) -
     assert server.ask("split", ROW, served="v-2").status_code == 404
 
 
-def test_a_failed_update_keeps_the_old_config_serving(server: Running) -> None:
+def test_a_failed_update_keeps_the_old_config_serving(server: Running, tmp_path: Path) -> None:
     _serve(server, {1: 100})
     with traffic(server, "split", threads=2) as tally:
         server.update("split", {"v-4": (saved("unloadable"), 100)})
@@ -100,6 +103,19 @@ def test_a_failed_update_keeps_the_old_config_serving(server: Running) -> None:
     assert (tally.broken, dict(tally.refused)) == ([], {})
     logs = server.http.get("/api/2.0/serving-endpoints/split/served-models/v-4/build-logs").json()
     assert "the weights of this model are missing" in logs["logs"]
+    for number, requirement, told, logged in (
+        (5, "six==99.9", "six==99.9", "No solution found"),
+        (6, "six @ http://127.0.0.1:9/six-1.16.0-py3-none-any.whl", "127.0.0.1:9", "six-1.16.0"),
+    ):
+        path = Path(shutil.copytree(saved("version-3"), tmp_path / f"version-{number}"))
+        (path / "requirements.txt").write_text(f"{requirement}\n")
+        server.update("split", {f"v-{number}": (path, 100)})
+        shown = server.wait("split", "UPDATE_FAILED")
+        [entity] = shown["pending_config"]["served_entities"]
+        assert told in entity["state"]["deployment_state_message"]
+        assert server.ask("split", ROW).json() == {"predictions": [1]}
+        logs = f"/api/2.0/serving-endpoints/split/served-models/v-{number}/build-logs"
+        assert logged in server.http.get(logs).json()["logs"]
     # and the next update is as good as ever
     _serve(server, {2: 100})
     assert server.ask("split", ROW).json() == {"predictions": [2]}

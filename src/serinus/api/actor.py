@@ -1,15 +1,12 @@
-"""Who asks, as far as this server can know it: callers are not authenticated yet."""
+"""Under which name a call is remembered."""
 
 from fastapi import Request
 
-__all__ = ["ANONYMOUS", "actor_of"]
+from serinus.api.admission import ANONYMOUS, caller_of
 
-#: Until callers are known by a token, nobody is.
-ANONYMOUS = "anonymous"
-_LONGEST = 128
+__all__ = ["ANONYMOUS", "actor_of"]
 
 
 def actor_of(request: Request) -> str:
-    """The name in ``x-serinus-actor``, which is taken on trust; else ``anonymous``."""
-    name = request.headers.get("x-serinus-actor", "").strip()[:_LONGEST]
-    return name if name.isprintable() and name else ANONYMOUS
+    """The name of the token; where none is asked for, what ``x-serinus-actor`` says, on trust."""
+    return caller_of(request.scope).name

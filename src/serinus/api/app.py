@@ -1,5 +1,6 @@
 """The control API as one ASGI app over a store. It composes; the calls are in their own modules."""
 
+import secrets
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -7,36 +8,45 @@ from pathlib import Path
 import msgspec
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from serinus import __version__
-from serinus.api.assembly import Assembly, Evidence
+from serinus.api.admission import Admission
+from serinus.api.ai_gateway import AiGatewayCalls
+from serinus.api.assembly import Again, Assembly, Identities
+from serinus.api.audit import AuditCalls
 from serinus.api.bundles import Bundles
 from serinus.api.diagnosis import DiagnosisCalls, Notify
 from serinus.api.edge import Edge
 from serinus.api.errors import on_http_error, on_serinus_error, on_validation_error
 from serinus.api.events import Events
+from serinus.api.history import HistoryCalls
+from serinus.api.metrics_text import MetricCalls, VitalsOf
 from serinus.api.missing import missing_router
+from serinus.api.notifications import NotificationCalls
+from serinus.api.openapi import OpenApiCalls
 from serinus.api.outcomes import OutcomeCalls
+from serinus.api.permissions import Permissions
 from serinus.api.policy import Policies
+from serinus.api.prometheus import ConditionOf, PrometheusCalls
+from serinus.api.rate_limits import RateLimitCalls
+from serinus.api.rights import undeclared
 from serinus.api.rollouts import RolloutCalls
+from serinus.api.served_logs import LogCalls
 from serinus.api.serving import Serving, base_url
+from serinus.api.settling import Settling
+from serinus.api.shapes import Problem
 from serinus.api.skew import Skews
 from serinus.api.starting import Starter
+from serinus.api.stopping import StopCalls
+from serinus.api.tags import TagCalls
+from serinus.api.tokens import TokenCalls
 from serinus.api.verifying import VerificationCalls
 from serinus.errors import SerinusError
+from serinus.parity.diagnosis.values import Routing
 from serinus.store.repository import Store
 
 __all__ = ["create_app"]
-
-
-class Problem(BaseModel):
-    """What every error looks like; only the OpenAPI document uses this class."""
-
-    error_code: str
-    message: str
-    details: list[dict[str, object]]
 
 
 def create_app(
@@ -50,14 +60,26 @@ def create_app(
     patience_s: float = 10.0,
     model_directory: Callable[[str], Path] | None = None,
     refresh_live: Callable[[], None] = lambda: None,
-    evidence: Evidence = lambda endpoint_id, served: [],
+    replicas: Identities = lambda endpoint_id, served: {},
+    again: Again = lambda endpoint_id, served, requests: [],
+    routing: Callable[[str], Routing | None] = lambda endpoint: None,
     notify: Notify | None = None,
+    vitals: VitalsOf = lambda endpoint: None,
+    condition: ConditionOf = lambda: None,
+    required: bool = False,
+    acknowledged: Callable[[], int] | None = None,
+    random: Callable[[int], bytes] = secrets.token_bytes,
 ) -> FastAPI:
     """The API. ``replica_logs(endpoint_id, served_name)``; ``new_id`` makes 32 hex digits.
 
     ``model_directory``: where the pinned files of a model digest are, for their contracts.
     ``refresh_live``: has the store hold what replicas have seen of live values until now.
-    ``evidence(endpoint_id, served_name)``: rows that replicas keep; ``notify(url, body)`` posts.
+    ``replicas(endpoint_id, served_name)``: what they say of themselves; ``again``: what they answer
+    to recorded requests now; ``routing(endpoint)``: how gateways divide its requests.
+    ``notify(url, body)`` posts.
+    ``vitals``: how an endpoint is doing; ``condition``: how all of it is.
+    ``required``: whether each caller must have a token. ``acknowledged``: the generation of routes
+    that every gateway has. ``random(n)``: n bytes that nobody can guess.
     ``patience_s``: how long the start of a rollout waits for the one before to be rolled back.
     """
     app = FastAPI(
@@ -69,26 +91,50 @@ def create_app(
         redirect_slashes=False,
         responses={"default": {"model": Problem}},
     )
+    # The one that is added last is the outermost.
+    app.add_middleware(Admission, store=store, required=required, clock=clock)
     app.add_middleware(Edge, new_id=new_id)
     app.exception_handler(SerinusError)(on_serinus_error)
     app.exception_handler(HTTPException)(on_http_error)
     app.exception_handler(RequestValidationError)(on_validation_error)
     starter = Starter(store, wake=wake, clock=clock, new_id=new_id, patience_s=patience_s)
-    serving = Serving(
-        store, starter, wake=wake, replica_logs=replica_logs, clock=clock, new_id=new_id
-    )
+    serving = Serving(store, starter, wake=wake, clock=clock, new_id=new_id)
     app.include_router(serving.router())
+    app.include_router(LogCalls(store, replica_logs).router())
+    app.include_router(StopCalls(store, reply=serving.reply, wake=wake, clock=clock).router())
+    app.include_router(TagCalls(store, clock=clock).router())
+    app.include_router(AiGatewayCalls(store, wake=wake, clock=clock).router())
+    app.include_router(NotificationCalls(store, clock=clock).router())
+    app.include_router(MetricCalls(store, vitals=vitals, clock=clock).router())
+    app.include_router(PrometheusCalls(condition).router())
+    app.include_router(OpenApiCalls(store, model_directory).router())
+    app.include_router(HistoryCalls(store).router())
     app.include_router(RolloutCalls(store, starter, wake=wake, clock=clock).router())
     app.include_router(Policies(store, clock=clock, wake=wake).router())
-    verifying = VerificationCalls(store, wake=wake, clock=clock, model_directory=model_directory)
-    app.include_router(verifying.router())
     bundles = Bundles(model_directory)
+    verifying = VerificationCalls(store, wake=wake, clock=clock, bundles=bundles)
+    app.include_router(verifying.router())
     skews = Skews(store, refresh=refresh_live, bundle_of=bundles.of, clock=clock)
     app.include_router(skews.router())
-    assembly = Assembly(store, refresh=refresh_live, bundle_of=bundles.of, records=evidence)
+    assembly = Assembly(
+        store,
+        refresh=refresh_live,
+        bundle_of=bundles.of,
+        replicas=replicas,
+        again=again,
+        routing=routing,
+    )
     app.include_router(DiagnosisCalls(store, assembly, clock=clock, notify=notify).router())
-    app.include_router(OutcomeCalls(store, clock=clock).router())
+    app.include_router(OutcomeCalls(store, clock=clock, refresh=refresh_live).router())
     app.include_router(Events(store).router())
+    settling = Settling(store, wake=wake, acknowledged=acknowledged)
+    for calls in (
+        TokenCalls(store, settling, clock=clock, random=random),
+        Permissions(store, settling),
+        RateLimitCalls(store, wake=wake, clock=clock),
+        AuditCalls(store),
+    ):
+        app.include_router(calls.router())
     app.include_router(missing_router())
 
     def well_known(request: Request) -> Response:
@@ -104,4 +150,6 @@ def create_app(
     app.add_api_route(
         "/.well-known/databricks-config", well_known, methods=["GET"], include_in_schema=False
     )
+    if missing := undeclared(app.routes):
+        raise RuntimeError(f"{missing[0]} declares no right; add it to serinus/api/rights.py")
     return app

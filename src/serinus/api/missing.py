@@ -3,43 +3,46 @@
 Without them a client would see 404 and look for a fault in its own paths.
 """
 
-from fastapi import APIRouter, Request
+from collections.abc import Callable
+
+from fastapi import APIRouter
 
 from serinus.errors import NotImplementedHere
 
-__all__ = ["missing_router"]
+__all__ = ["NO_TELEMETRY", "missing_router"]
 
+NO_TELEMETRY = (
+    "telemetry_config sends logs and metrics to tables of the original service, and Serinus writes "
+    "none. Leave it out, and scrape GET /api/2.0/serving-endpoints/NAME/metrics instead."
+)
 _ENDPOINT = "/api/2.0/serving-endpoints"
-_PERMISSIONS = "/api/2.0/permissions/serving-endpoints/{endpoint_id}"
-
-_MISSING: tuple[tuple[str, str], ...] = (
-    ("POST", f"{_ENDPOINT}/pt"),
-    ("PUT", f"{_ENDPOINT}/pt/{{name}}/config"),
-    ("PATCH", f"{_ENDPOINT}/{{name}}/tags"),
-    ("PUT", f"{_ENDPOINT}/{{name}}/rate-limits"),
-    ("PUT", f"{_ENDPOINT}/{{name}}/ai-gateway"),
-    ("PATCH", f"{_ENDPOINT}/{{name}}/notifications"),
-    ("PATCH", f"{_ENDPOINT}/{{name}}/telemetry-config"),
-    ("GET", f"{_ENDPOINT}/{{name}}/metrics"),
-    ("GET", f"{_ENDPOINT}/{{name}}/openapi"),
-    ("POST", f"{_ENDPOINT}/{{name}}/config:stop"),
-    ("POST", f"{_ENDPOINT}/{{name}}/config:start"),
-    ("GET", _PERMISSIONS),
-    ("PUT", _PERMISSIONS),
-    ("PATCH", _PERMISSIONS),
-    ("GET", f"{_PERMISSIONS}/permissionLevels"),
-    ("POST", "/api/2.0/external-function"),
+_PROVISIONED = (
+    "Provisioned throughput is for language models, and Serinus serves custom models. Create the "
+    f"endpoint with POST {_ENDPOINT}, and give its served entities replicas."
+)
+_EXTERNAL = (
+    "External functions are connections of the original service, and Serinus has none. Call the "
+    "other service itself."
+)
+#: Method, path, why not and what instead.
+_MISSING: tuple[tuple[str, str, str], ...] = (
+    ("POST", f"{_ENDPOINT}/pt", _PROVISIONED),
+    ("PUT", f"{_ENDPOINT}/pt/{{name}}/config", _PROVISIONED),
+    ("PATCH", f"{_ENDPOINT}/{{name}}/telemetry-config", NO_TELEMETRY),
+    ("POST", "/api/2.0/external-function", _EXTERNAL),
 )
 
 
 def missing_router() -> APIRouter:
     """The routes; none of them is in the OpenAPI document."""
     router = APIRouter(include_in_schema=False)
-    for method, path in _MISSING:
-        router.add_api_route(path, _not_offered, methods=[method])
+    for method, path, why in _MISSING:
+        router.add_api_route(path, _refusing(why), methods=[method])
     return router
 
 
-def _not_offered(request: Request) -> None:
-    call = f"{request.method} {request.url.path}"
-    raise NotImplementedHere(f"Serinus does not offer {call[:200]} yet.")
+def _refusing(why: str) -> Callable[[], None]:
+    def refuse() -> None:
+        raise NotImplementedHere(why)
+
+    return refuse

@@ -30,13 +30,19 @@ def is_uri(entity_name: str) -> bool:
 
 
 def default_served_name(entity_name: str, version: str) -> str:
-    """``main.ml.fraud`` 3 → ``fraud-3``; ``models:/fraud@champion`` → ``fraud-champion``."""
+    """``main.ml.fraud`` 3 → ``fraud-3``; ``models:/fraud@champion`` → ``fraud-champion``.
+
+    A scoring URL is called after the endpoint in its path, else after its host.
+    """
     if not is_uri(entity_name):
         return _clean(f"{_last_of(entity_name)}-{version}")
     scheme, _, rest = entity_name.rpartition(":/") if ":/" in entity_name else ("", "", entity_name)
     parts = [part for part in rest.split("/") if part]
     if not parts:
         return "model"
+    if scheme in ("http", "https"):
+        path = [part for part in parts[1:] if part != "invocations"]
+        return _clean(path[-1] if path else parts[0])
     if scheme == "models":
         named = "-".join(parts) if len(parts) > 1 else parts[0].replace("@", "-")
         return _clean(_last_of(named) if "." in parts[0] else named)

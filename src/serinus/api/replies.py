@@ -2,20 +2,27 @@
 
 from typing import Any
 
+from serinus.api.rate_limits import limits_reply
+from serinus.api.tags import tag_list
 from serinus.api.wishes import MASK, SECRET
 from serinus.entities import WHOLE, Endpoint, EndpointConfig, ServedEntity
 from serinus.store.instants import to_millis
 
-__all__ = ["endpoint_reply", "percentages"]
+__all__ = ["config_reply", "endpoint_reply", "percentages"]
 
 
 def endpoint_reply(
-    endpoint: Endpoint, *, base_url: str, serving: EndpointConfig | None
+    endpoint: Endpoint,
+    *,
+    base_url: str,
+    serving: EndpointConfig | None,
+    permission_level: str = "CAN_MANAGE",
 ) -> dict[str, Any]:
     """``ServingEndpointDetailed``. There is no ``config`` until the first one was ready.
 
     ``serving`` is the active config, with the split of the rollout under way if there is one.
     """
+    answers = endpoint.active is not None and not endpoint.stopped
     reply: dict[str, Any] = {
         "name": endpoint.name,
         "id": endpoint.id,
@@ -23,20 +30,25 @@ def endpoint_reply(
         "creation_timestamp": to_millis(endpoint.created_at),
         "last_updated_timestamp": to_millis(endpoint.updated_at),
         "state": {
-            "ready": "NOT_READY" if endpoint.active is None else "READY",
+            "ready": "READY" if answers else "NOT_READY",
             "config_update": endpoint.update.value,
+            **({"suspend": "STOPPED"} if endpoint.stopped else {}),
         },
-        "permission_level": "CAN_MANAGE",
+        "permission_level": permission_level,
         "route_optimized": endpoint.route_optimized,
         "endpoint_url": f"{base_url}/serving-endpoints/{endpoint.name}/invocations",
         "description": endpoint.description,
-        "tags": [{"key": key, "value": endpoint.tags[key]} for key in sorted(endpoint.tags)],
+        "tags": tag_list(endpoint.tags),
+        **{key: value for key, value in endpoint.echo.items() if value},
     }
+    if endpoint.rate_limits:
+        settings = reply.get("ai_gateway", {})
+        reply["ai_gateway"] = {**settings, "rate_limits": limits_reply(endpoint.rate_limits)}
     if serving is not None:
-        reply["config"] = _config(serving)
+        reply["config"] = config_reply(serving)
     if endpoint.pending is not None:
         started = to_millis(endpoint.pending.created_at)
-        reply["pending_config"] = {"start_time": started, **_config(endpoint.pending)}
+        reply["pending_config"] = {"start_time": started, **config_reply(endpoint.pending)}
     return reply
 
 
@@ -50,7 +62,8 @@ def percentages(weights: dict[str, int]) -> dict[str, int]:
     return shown
 
 
-def _config(config: EndpointConfig) -> dict[str, Any]:
+def config_reply(config: EndpointConfig) -> dict[str, Any]:
+    """One config, whether it serves or not."""
     reply: dict[str, Any] = {
         "config_version": config.version,
         "served_entities": [_entity(each) for each in config.entities],

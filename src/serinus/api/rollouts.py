@@ -21,6 +21,7 @@ from serinus.api.bodies import (
     storable,
     taken_waiver,
 )
+from serinus.api.cautioned import caution_entry, caution_of
 from serinus.api.counts import counts_resource
 from serinus.api.policy import policy_of, spec_of
 from serinus.api.replay import replay_resource
@@ -43,6 +44,8 @@ from serinus.store.rollouts import StoredRollout
 
 __all__ = ["RolloutCalls"]
 
+#: Verbs that give the candidate more traffic.
+_ONWARDS = frozenset({"promote", "resume", "approve"})
 _ENDPOINT = "/api/serinus/v1/endpoints/{name}"
 _ROLLOUTS = f"{_ENDPOINT}/rollouts"
 _ROLLOUT = f"{_ROLLOUTS}/{{rollout_id}}"
@@ -196,6 +199,11 @@ class RolloutCalls:
         rollout, actor, at = self._rollout(name, rollout_id), actor_of(request), self._clock()
         check_verb(self._store, rollout, verb, actor, at, data)
         self._store.rollouts.wish(rollout.state.id, verb, actor, at, dict(data))
+        if verb in _ONWARDS:
+            entries = caution_entry(
+                self._store, rollout.endpoint_id, rollout.state, actor, verb, at
+            )
+            self._store.append(entries)
         self._wake()
         return self._reply(self._store.rollouts.get(rollout.state.id))
 
@@ -219,6 +227,7 @@ class RolloutCalls:
         return {
             **rollout_resource(rollout, entries, self._clock()),
             "verification": rollout_verification(self._store, rollout),
+            "caution": caution_of(self._store, rollout.endpoint_id, rollout.state),
         }
 
     def _reply(self, rollout: StoredRollout) -> Response:

@@ -20,10 +20,18 @@ from pydantic import (
 from serinus.entities import WHOLE
 
 __all__ = [
+    "MAX_TAGS",
+    "AccessControl",
+    "AccessControlList",
+    "AiGateway",
     "AutoCapture",
     "ConfigInput",
     "CreateEndpoint",
+    "PatchNotifications",
+    "PatchTags",
     "PutConfig",
+    "PutRateLimits",
+    "RateLimitInput",
     "RouteInput",
     "ServedInput",
     "Tag",
@@ -32,6 +40,7 @@ __all__ = [
 
 MAX_SERVED = 64
 MAX_REPLICAS = 64
+MAX_TAGS = 256
 _PERCENT = WHOLE // 100
 
 
@@ -71,12 +80,21 @@ class _Input(BaseModel):
     #: Names that a request makes no sense without: a near miss is a slip, not an extension.
     essential: ClassVar[frozenset[str]] = frozenset()
 
+    @classmethod
+    def known(cls) -> set[str]:
+        """Every name that a field may have."""
+        names = set(cls.model_fields)
+        for each in cls.model_fields.values():
+            if isinstance(each.validation_alias, AliasChoices):
+                names.update(str(choice) for choice in each.validation_alias.choices)
+        return names
+
     @model_validator(mode="before")
     @classmethod
     def _spelt_right(cls, value: Any) -> Any:
         if not isinstance(value, dict):
             return value
-        known = _names(cls)
+        known = cls.known()
         for name in value:
             if name in known or not isinstance(name, str):
                 continue
@@ -84,14 +102,6 @@ class _Input(BaseModel):
             if meant:
                 raise ValueError(f"unknown field {name[:80]!r}, did you mean '{meant[0]}'?")
         return value
-
-
-def _names(model: type[_Input]) -> set[str]:
-    names = set(model.model_fields)
-    for each in model.model_fields.values():
-        if isinstance(each.validation_alias, AliasChoices):
-            names.update(str(choice) for choice in each.validation_alias.choices)
-    return names
 
 
 class ServedInput(_Input):
@@ -178,6 +188,95 @@ class Tag(_Input):
     value: Text = ""
 
 
+class PatchTags(_Input):
+    """A change of labels."""
+
+    essential = frozenset({"add_tags", "delete_tags"})
+
+    add_tags: list[Tag] = Field(default_factory=list, max_length=MAX_TAGS)
+    delete_tags: list[Text] = Field(default_factory=list, max_length=MAX_TAGS)
+
+
+class AccessControl(_Input):
+    """One name and its level."""
+
+    essential = frozenset({"user_name", "permission_level"})
+
+    user_name: Text | None = None
+    group_name: Text | None = None
+    service_principal_name: Text | None = None
+    permission_level: Literal["CAN_VIEW", "CAN_QUERY", "CAN_MANAGE"]
+
+
+class AccessControlList(_Input):
+    """Who may do what to an endpoint."""
+
+    essential = frozenset({"access_control_list"})
+
+    access_control_list: list[AccessControl] = Field(default_factory=list, max_length=1000)
+
+
+class RateLimitInput(_Input):
+    """So many calls a minute, of the endpoint or of each user."""
+
+    essential = frozenset({"calls", "renewal_period", "key", "principal"})
+
+    calls: int | None = Field(None, ge=0, lt=2**31)
+    renewal_period: Literal["minute"]
+    key: Literal["endpoint", "user", "user_group", "service_principal"] | None = None
+    principal: Text | None = None
+    tokens: int | None = None
+
+
+RateLimits = Annotated[list[RateLimitInput], Field(max_length=100)]
+
+
+class PutRateLimits(_Input):
+    """All limits of an endpoint."""
+
+    essential = frozenset({"rate_limits"})
+
+    rate_limits: RateLimits = Field(default_factory=list)
+
+
+class InferenceTable(_Input):
+    """Where the newer kind of inference table is to be; kept and echoed."""
+
+    catalog_name: Text | None = None
+    schema_name: Text | None = None
+    table_name_prefix: Text | None = None
+    enabled: bool | None = None
+
+
+class Switch(_Input):
+    """On or off."""
+
+    enabled: bool = False
+
+
+class AiGateway(_Input):
+    """The settings of the original service's gateway."""
+
+    inference_table_config: InferenceTable | None = None
+    usage_tracking_config: Switch | None = None
+    rate_limits: RateLimits | None = None
+    fallback_config: Switch | None = None
+    guardrails: dict[str, Any] | None = None
+
+
+class Addresses(_Input):
+    """Whom to tell by mail."""
+
+    on_update_success: list[Text] | None = Field(None, max_length=64)
+    on_update_failure: list[Text] | None = Field(None, max_length=64)
+
+
+class PatchNotifications(_Input):
+    """A change of those who are told."""
+
+    email_notifications: Addresses | None = None
+
+
 class CreateEndpoint(_Input):
     """The body of a create."""
 
@@ -186,6 +285,10 @@ class CreateEndpoint(_Input):
     name: Text
     config: ConfigInput
     description: Text | None = None
-    tags: list[Tag] = Field(default_factory=list, max_length=256)
+    tags: list[Tag] = Field(default_factory=list, max_length=MAX_TAGS)
     route_optimized: bool = False
-    rate_limits: list[dict[str, Any]] | None = None
+    ai_gateway: AiGateway | None = None
+    email_notifications: Addresses | None = None
+    budget_policy_id: Text | None = None
+    telemetry_config: dict[str, Any] | None = None
+    rate_limits: RateLimits | None = None

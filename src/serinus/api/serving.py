@@ -10,19 +10,24 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Request, Response
 
-from serinus.api.actor import ANONYMOUS, actor_of
+from serinus.api.actor import actor_of
+from serinus.api.ai_gateway import kept_of
 from serinus.api.direct import candidate_in
+from serinus.api.missing import NO_TELEMETRY
+from serinus.api.permissions import permission_level
 from serinus.api.policy import policy_of, spec_of
+from serinus.api.rate_limits import limits_from
 from serinus.api.replies import endpoint_reply
 from serinus.api.schemas import CreateEndpoint, PutConfig
+from serinus.api.shapes import EndpointPage, EndpointReply, Nothing
 from serinus.api.split import serving_now
 from serinus.api.starting import Starter
 from serinus.api.target import wanted_target
-from serinus.api.wishes import config_from, endpoint_name
-from serinus.entities import ConfigUpdate, Endpoint, EndpointConfig, ServedEntity
-from serinus.errors import NotImplementedHere, ResourceConflict, ResourceDoesNotExist
+from serinus.api.wishes import config_from, endpoint_name, same_as_wanted
+from serinus.entities import ConfigUpdate, Endpoint, EndpointConfig, RateLimit
+from serinus.errors import NotImplementedHere, ResourceConflict
 from serinus.store.journal import JournalEntry
 from serinus.store.repository import Store
 from serinus.store.rollouts import StoredRollout
@@ -42,78 +47,91 @@ class Serving:
         starter: Starter,
         *,
         wake: Callable[[], None],
-        replica_logs: Callable[[str, str], str],
         clock: Callable[[], datetime],
         new_id: Callable[[], str],
     ) -> None:
         self._store = store
         self._starter = starter
         self._wake = wake
-        self._replica_logs = replica_logs
         self._clock = clock
         self._new_id = new_id
 
     def router(self) -> APIRouter:
         """The routes; the collection answers with and without a trailing slash."""
         router = APIRouter(tags=["serving endpoints"])
-        served = f"{_PATH}/{{name}}/served-models/{{served}}"
         for path, listed in ((_PATH, True), (f"{_PATH}/", False)):
-            router.add_api_route(path, self.create, methods=["POST"], include_in_schema=listed)
-            router.add_api_route(path, self.list, methods=["GET"], include_in_schema=listed)
-        router.add_api_route(f"{_PATH}/{{name}}", self.get, methods=["GET"])
-        router.add_api_route(f"{_PATH}/{{name}}", self.delete, methods=["DELETE"])
-        router.add_api_route(f"{_PATH}/{{name}}/config", self.put_config, methods=["PUT"])
-        router.add_api_route(f"{served}/logs", self.logs, methods=["GET"])
-        router.add_api_route(f"{served}/build-logs", self.build_logs, methods=["GET"])
+            for method, call, shape in (
+                ("POST", self.create, EndpointReply),
+                ("GET", self.list, EndpointPage),
+            ):
+                router.add_api_route(
+                    path, call, methods=[method], include_in_schema=listed, response_model=shape
+                )
+        one = f"{_PATH}/{{name}}"
+        router.add_api_route(one, self.get, methods=["GET"], response_model=EndpointReply)
+        router.add_api_route(one, self.delete, methods=["DELETE"], response_model=Nothing)
+        router.add_api_route(
+            f"{one}/config", self.put_config, methods=["PUT"], response_model=EndpointReply
+        )
         return router
 
     def create(self, wanted: CreateEndpoint, request: Request) -> Response:
         """Make an endpoint; its config is pending until every served entity is ready."""
-        if wanted.rate_limits:
-            raise NotImplementedHere("Serinus does not limit rates yet. Leave out rate_limits.")
-        at = self._clock()
+        at, actor = self._clock(), actor_of(request)
         endpoint = Endpoint(
             id=self._new_id(),
             name=endpoint_name(wanted.name),
-            creator=ANONYMOUS,
+            creator=actor,
             created_at=at,
             updated_at=at,
-            pending=config_from(wanted.config, version=1, creator=ANONYMOUS, at=at),
+            pending=config_from(wanted.config, version=1, creator=actor, at=at),
             update=ConfigUpdate.IN_PROGRESS,
             description=wanted.description or "",
             tags={tag.key: tag.value for tag in wanted.tags},
             route_optimized=wanted.route_optimized,
+            echo=_echo(wanted),
+            rate_limits=_limits(wanted),
         )
         created = self._store.create_endpoint(
-            endpoint, journal=[_entry("endpoint_created", endpoint, at, name=endpoint.name)]
+            endpoint, journal=[_entry(actor, "endpoint_created", endpoint, at)]
         )
         self._wake()
-        return self._reply(created, request)
+        return self.reply(created, request)
 
     def list(self, request: Request) -> Response:
         """All endpoints, by name."""
         base, live = base_url(request), self._live()
         replies = [
-            endpoint_reply(each, base_url=base, serving=self._serving(each, live))
+            endpoint_reply(
+                each, base_url=base, serving=self._serving(each, live), permission_level=level
+            )
             for each in self._store.endpoints()
+            if (level := permission_level(each.name, request))
         ]
         return _json({"endpoints": replies})
 
     def get(self, name: str, request: Request) -> Response:
         """One endpoint with its active and its pending config."""
-        return self._reply(self._store.endpoint(name), request)
+        return self.reply(self._store.endpoint(name), request)
 
-    def put_config(self, name: str, wanted: PutConfig, request: Request) -> Response:
+    def put_config(
+        self, name: str, wanted: PutConfig, request: Request, unless_same: bool = False
+    ) -> Response:
         """Replace the config; the old one serves until every entity of the new one is ready.
 
-        With a policy, a new version comes as a rollout.
+        With a policy, a new version comes as a rollout. ``unless_same``: nothing happens when the
+        endpoint serves, or is about to serve, just that.
         """
-        at = self._clock()
+        at, actor = self._clock(), actor_of(request)
         before = self._store.endpoint(name)
+        if unless_same and same_as_wanted(
+            before, config_from(wanted, version=0, creator="", at=at)
+        ):
+            return self.reply(before, request)
         live = self._live().get(before.id)
         if before.active is not None and self._rolled_out(before, wanted, request):
             self._wake()
-            return self._reply(self._store.endpoint(name), request)
+            return self.reply(self._store.endpoint(name), request)
         if live is not None:
             raise ResourceConflict(
                 f"Endpoint {name} is currently updating: rollout {live.state.id} is under way "
@@ -121,7 +139,7 @@ class Serving:
             )
 
         def config(version: int) -> EndpointConfig:
-            made = config_from(wanted, version=version, creator=ANONYMOUS, at=at)
+            made = config_from(wanted, version=version, creator=actor, at=at)
             kept = before.active or before.pending
             if made.auto_capture is None and kept is not None:
                 # The one field that an update keeps when it is left out.
@@ -129,10 +147,10 @@ class Serving:
             return made
 
         updated = self._store.put_config(
-            name, config, at, journal=[_entry("config_requested", before, at, name=name)]
+            name, config, at, journal=[_entry(actor, "config_requested", before, at)]
         )
         self._wake()
-        return self._reply(updated, request)
+        return self.reply(updated, request)
 
     def _rolled_out(self, before: Endpoint, wanted: PutConfig, request: Request) -> bool:
         """True when the policy makes a rollout of this update, and it has been started."""
@@ -151,38 +169,25 @@ class Serving:
         )
         return True
 
-    def delete(self, name: str) -> Response:
+    def delete(self, name: str, request: Request) -> Response:
         """Take the endpoint out of service; its name is free at once."""
         at = self._clock()
         endpoint = self._store.endpoint(name)
         self._store.delete_endpoint(
-            name, at, journal=[_entry("endpoint_deleted", endpoint, at, name=name)]
+            name, at, journal=[_entry(actor_of(request), "endpoint_deleted", endpoint, at)]
         )
         self._wake()
         return _json({})
 
-    def logs(self, name: str, served: str) -> Response:
-        """What the replicas of a served entity printed lately."""
-        endpoint = self._store.endpoint(name)
-        _served(endpoint, served, endpoint.pending, endpoint.active)
-        return _json({"logs": self._replica_logs(endpoint.id, served)})
-
-    def build_logs(
-        self,
-        name: str,
-        served: str,
-        config_version: int | None = Query(None, ge=1, lt=2**31),
-    ) -> Response:
-        """How a served entity's model was fetched and its environment built."""
-        endpoint = self._store.endpoint(name)
-        configs: tuple[EndpointConfig | None, ...] = (endpoint.pending, endpoint.active)
-        if config_version is not None:
-            configs = (self._store.config(endpoint.id, config_version),)
-        return _json({"logs": _served(endpoint, served, *configs).build_log})
-
-    def _reply(self, endpoint: Endpoint, request: Request) -> Response:
+    def reply(self, endpoint: Endpoint, request: Request) -> Response:
+        """One endpoint as every call shows it."""
         serving = self._serving(endpoint, self._live())
-        return _json(endpoint_reply(endpoint, base_url=base_url(request), serving=serving))
+        level = permission_level(endpoint.name, request)
+        return _json(
+            endpoint_reply(
+                endpoint, base_url=base_url(request), serving=serving, permission_level=level
+            )
+        )
 
     def _live(self) -> dict[str, StoredRollout]:
         """Rollouts under way, by endpoint id."""
@@ -205,20 +210,27 @@ def base_url(request: Request) -> str:
     return f"{request.url.scheme}://{host if _HOST.fullmatch(host) else 'localhost'}"
 
 
-def _served(endpoint: Endpoint, served: str, *configs: EndpointConfig | None) -> ServedEntity:
-    """The newest served entity of that name in these configs; raises ResourceDoesNotExist."""
-    for config in configs:
-        if config is not None and (entity := config.entity(served)) is not None:
-            return entity
-    names = sorted({entity.name for config in configs if config for entity in config.entities})
-    raise ResourceDoesNotExist(
-        f"Served model '{served[:80]}' does not exist in endpoint '{endpoint.name}'. "
-        f"It has: {', '.join(names) or 'no such config version'}."
-    )
+def _echo(wanted: CreateEndpoint) -> dict[str, object]:
+    """What of a create is only kept and shown; raises NotImplementedHere."""
+    if wanted.telemetry_config:
+        raise NotImplementedHere(NO_TELEMETRY)
+    mail = wanted.email_notifications
+    echo: dict[str, object] = {
+        "ai_gateway": kept_of(wanted.ai_gateway) if wanted.ai_gateway is not None else {},
+        "email_notifications": mail.model_dump(exclude_none=True) if mail is not None else {},
+        "budget_policy_id": wanted.budget_policy_id,
+    }
+    return {key: value for key, value in echo.items() if value}
 
 
-def _entry(kind: str, endpoint: Endpoint, at: datetime, **data: Any) -> JournalEntry:
-    return JournalEntry(ANONYMOUS, kind, at, endpoint_id=endpoint.id, data=data)
+def _limits(wanted: CreateEndpoint) -> tuple[RateLimit, ...]:
+    """Where both places have limits, the newer one's count."""
+    newer = wanted.ai_gateway.rate_limits if wanted.ai_gateway is not None else None
+    return limits_from(newer or wanted.rate_limits or [])
+
+
+def _entry(actor: str, kind: str, endpoint: Endpoint, at: datetime) -> JournalEntry:
+    return JournalEntry(actor, kind, at, endpoint_id=endpoint.id, data={"name": endpoint.name})
 
 
 def _json(body: dict[str, Any]) -> Response:

@@ -5,7 +5,6 @@ Nothing here asks a replica: a wish for a new verification is the controller's t
 
 from collections.abc import Callable, Iterator
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -13,12 +12,15 @@ from fastapi import APIRouter, Request, Response
 
 from serinus.api.actor import actor_of
 from serinus.api.bodies import NoBody
+from serinus.api.bundles import Bundles, Found
+from serinus.api.counts import kept_of
 from serinus.api.policy import policy_of
 from serinus.api.resources import rfc3339
 from serinus.entities import ConfigUpdate, Endpoint, EndpointConfig, ServedEntity
-from serinus.errors import ResourceDoesNotExist, SerinusError
-from serinus.parity.derived import of_model
-from serinus.parity.verification import Result
+from serinus.errors import ResourceDoesNotExist
+from serinus.parity.verification import Gate, Result, with_gate
+from serinus.rollout.shadowing import shadow_gate, shadows
+from serinus.rollout.state import RolloutState
 from serinus.store.journal import JournalEntry
 from serinus.store.repository import Store
 from serinus.store.rollouts import StoredRollout
@@ -27,17 +29,23 @@ from serinus.store.verifications import Verified, key_of
 __all__ = ["VerificationCalls", "rollout_verification", "verification_resource"]
 
 _ENDPOINT = "/api/serinus/v1/endpoints/{name}"
-_KEPT_CONTRACTS = 32
 
 
 def verification_resource(
-    verified: Verified | None, *, waived: str = "", after: datetime | None = None
+    verified: Verified | None,
+    *,
+    waived: str = "",
+    after: datetime | None = None,
+    shadow: Gate | None = None,
 ) -> dict[str, Any]:
     """What is known of one version; fields may be added, these stay.
 
-    ``waived`` is who let it by, and why; what began before ``after`` is to be done again.
+    ``waived`` is who let it by, and why; what began before ``after`` is to be done again;
+    ``shadow`` is that gate as the version's rollout has it, after all others.
     """
     report = verified.report if verified is not None else None
+    if report is not None and shadow is not None:
+        report = with_gate(report, shadow)
     status = "none" if verified is None else "running" if report is None else "ended"
     if after is not None and (verified is None or verified.started_at < after):
         status = "asked"
@@ -65,14 +73,18 @@ def rollout_verification(store: Store, rollout: StoredRollout) -> dict[str, Any]
     entity = config.entity(rollout.state.candidate) if config is not None else None
     key = key_of(entity) if entity is not None else ""
     verified = store.verifications.of([key] if key else []).get(key)
-    return verification_resource(verified, waived=rollout.state.waived)
+    return verification_resource(
+        verified, waived=rollout.state.waived, shadow=_shadow(store, rollout.state)
+    )
+
+
+def _shadow(store: Store, state: RolloutState) -> Gate | None:
+    """The shadow gate of a rollout that has one."""
+    return shadow_gate(state, kept_of(store, state)) if shadows(state) else None
 
 
 class VerificationCalls:
-    """Handlers over one store.
-
-    ``model_directory`` says where the pinned files of a model digest are; None: nowhere here.
-    """
+    """Handlers over one store."""
 
     def __init__(
         self,
@@ -80,13 +92,12 @@ class VerificationCalls:
         *,
         wake: Callable[[], None],
         clock: Callable[[], datetime],
-        model_directory: Callable[[str], Path] | None,
+        bundles: Bundles,
     ) -> None:
         self._store = store
         self._wake = wake
         self._clock = clock
-        self._model_directory = model_directory
-        self._contracts: dict[str, dict[str, Any]] = {}
+        self._bundles = bundles
 
     def router(self) -> APIRouter:
         """The routes."""
@@ -112,11 +123,11 @@ class VerificationCalls:
         """The contract of each version that the endpoint serves or prepares."""
         endpoint = self._store.endpoint(name)
         found = [
-            {**_named(config, entity), **self._contract(entity.model.digest)}
+            {**_named(config, entity), **_contract(self._bundles.find(entity.model.digest))}
             for config, entity in _entities(endpoint)
             if entity.model is not None
         ]
-        if not found or self._model_directory is None:
+        if not found or not self._bundles.any:
             raise ResourceDoesNotExist(
                 f"Endpoint '{name}' has no model yet whose contract could be shown. Wait until its "
                 f"model is fetched (see its config_update), or look at the model itself: serinus "
@@ -127,9 +138,9 @@ class VerificationCalls:
     def _reply(self, endpoint: Endpoint) -> Response:
         entities = list(_entities(endpoint))
         known = self._store.verifications.of(filter(None, (key_of(e) for _, e in entities)))
-        waivers = {
-            (each.target_version, each.state.candidate): each.state.waived
-            for each in self._store.rollouts.of_endpoint(endpoint.id)
+        rollouts = {
+            (each.target_version, each.state.candidate): each.state
+            for each in reversed(self._store.rollouts.of_endpoint(endpoint.id))
         }
         policy = policy_of(self._store, endpoint.id)
         return _json(
@@ -140,24 +151,16 @@ class VerificationCalls:
                         **_named(config, entity),
                         **verification_resource(
                             known.get(key_of(entity)),
-                            waived=waivers.get((config.version, entity.name), ""),
+                            waived=state.waived if state is not None else "",
                             after=endpoint.verify_after,
+                            shadow=_shadow(self._store, state) if state is not None else None,
                         ),
                     }
                     for config, entity in entities
+                    for state in [rollouts.get((config.version, entity.name))]
                 ],
             }
         )
-
-    def _contract(self, digest: str) -> dict[str, Any]:
-        """Read once: a digest is the same bytes for ever."""
-        found = self._contracts.get(digest)
-        if found is None and self._model_directory is not None:
-            found = _read(self._model_directory(digest))
-            while len(self._contracts) >= _KEPT_CONTRACTS:
-                self._contracts.pop(next(iter(self._contracts)), None)
-            self._contracts[digest] = found
-        return found or {}
 
 
 def _entities(endpoint: Endpoint) -> Iterator[tuple[EndpointConfig, ServedEntity]]:
@@ -180,15 +183,15 @@ def _named(config: EndpointConfig, entity: ServedEntity) -> dict[str, Any]:
     }
 
 
-def _read(directory: Path) -> dict[str, Any]:
-    try:
-        bundle = of_model(directory)
-    except SerinusError as error:  # a contract that can't be trusted is told, and not replaced
-        return {"origin": None, "id": None, "contract": None, "error": error.message}
-    contract = bundle.contract
+def _contract(found: Found) -> dict[str, Any]:
+    """One that can't be trusted is told, and not replaced."""
+    if found.error is not None or found.bundle is None:
+        why = found.error.message if found.error is not None else None
+        return {"origin": None, "id": None, "contract": None, "error": why}
+    contract = found.bundle.contract
     return {
         "origin": contract.origin.value,
-        "id": bundle.id,
+        "id": found.bundle.id,
         "contract": msgspec.to_builtins(contract),
         "error": None,
     }

@@ -5,10 +5,25 @@ from datetime import datetime
 
 from serinus.api.naming import checked_name, default_served_name, is_uri
 from serinus.api.schemas import ConfigInput, RouteInput, ServedInput
-from serinus.entities import WHOLE, EndpointConfig, Reading, ServedEntity
+from serinus.entities import (
+    WHOLE,
+    ConfigUpdate,
+    Endpoint,
+    EndpointConfig,
+    Reading,
+    ServedEntity,
+)
 from serinus.errors import InvalidParameterValue, NotImplementedHere
 
-__all__ = ["MASK", "SECRET", "check_model", "config_from", "endpoint_name", "registered"]
+__all__ = [
+    "MASK",
+    "SECRET",
+    "check_model",
+    "config_from",
+    "endpoint_name",
+    "registered",
+    "same_as_wanted",
+]
 
 #: What replies show instead of the value of an environment variable.
 MASK = "***"
@@ -56,6 +71,32 @@ def config_from(wanted: ConfigInput, *, version: int, creator: str, at: datetime
         weights=_weights(names, routes),
         created_at=at,
         auto_capture=capture.model_dump(exclude_none=True) if capture else None,
+    )
+
+
+def same_as_wanted(endpoint: Endpoint, asked: EndpointConfig) -> bool:
+    """True when the endpoint serves, or is about to serve, what ``asked`` asks for."""
+    busy = endpoint.update is ConfigUpdate.IN_PROGRESS
+    known = endpoint.pending if busy else endpoint.active
+    return (
+        known is not None
+        and endpoint.update is not ConfigUpdate.UPDATE_FAILED
+        and known.weights == asked.weights
+        and asked.auto_capture in (None, known.auto_capture)
+        and [_asked(each) for each in known.entities] == [_asked(each) for each in asked.entities]
+    )
+
+
+def _asked(entity: ServedEntity) -> ServedEntity:
+    """The entity as it was asked for, without how far it has come."""
+    return ServedEntity(
+        entity.name,
+        entity.entity_name,
+        entity.entity_version,
+        entity.replicas,
+        entity.environment_vars,
+        entity.echo,
+        intake=entity.intake,
     )
 
 

@@ -8,6 +8,8 @@ import typer
 
 from serinus import __version__
 from serinus.cli.apply import apply
+from serinus.cli.audit import audit
+from serinus.cli.completion import completion
 from serinus.cli.connection import DEFAULT_SERVER, ServerOption, TokenOption
 from serinus.cli.contract import contract
 from serinus.cli.diagnose import diagnose
@@ -17,6 +19,7 @@ from serinus.cli.output import Exit, Output, OutputOption, fail
 from serinus.cli.query import query
 from serinus.cli.rollout import rollout
 from serinus.cli.skew import skew
+from serinus.cli.token import token_commands
 from serinus.cli.verify import verify
 from serinus.settings import Settings, SettingsError, load_settings
 
@@ -74,6 +77,12 @@ def serve(
     gateways: Annotated[
         int | None, typer.Option(min=1, help="gateway processes (default: 1)")
     ] = None,
+    auth: Annotated[
+        bool, typer.Option("--auth", help="ask each caller for a token; needed off this machine")
+    ] = False,
+    behind_tls_proxy: Annotated[
+        bool, typer.Option("--behind-tls-proxy", help="a proxy in front of the server speaks TLS")
+    ] = False,
     home: Annotated[
         Path | None, typer.Option(help="directory of the state (default: .serinus)")
     ] = None,
@@ -88,6 +97,8 @@ def serve(
         host=host,
         port=port,
         gateways=gateways,
+        auth="required" if auth else None,
+        behind_tls_proxy=behind_tls_proxy or None,
         home=home,
         log_format="json" if output is Output.JSON else None,
     )
@@ -125,6 +136,11 @@ app.command(rich_help_panel=_CARE)(skew)
 app.command(rich_help_panel=_CARE)(diagnose)
 app.add_typer(fault, name="fault", rich_help_panel=_CARE)
 app.command(rich_help_panel=_USE)(apply)
+app.add_typer(token_commands, name="token", rich_help_panel=_CARE)
+app.add_typer(audit, name="audit", rich_help_panel=_CARE)
+
+
+app.command(rich_help_panel=_CARE)(completion)
 
 
 @app.command(rich_help_panel=_CARE)
@@ -143,6 +159,23 @@ def doctor(
     from serinus.cli.doctor import examine  # noqa: PLC0415
 
     raise typer.Exit(examine(settings, server, token, output))
+
+
+@app.command(rich_help_panel=_CARE)
+def reload(
+    home: Annotated[
+        Path | None, typer.Option(help="directory of the server's state (default: .serinus)")
+    ] = None,
+    config: ConfigOption = None,
+    timeout: Annotated[float, typer.Option(min=1, help="seconds to wait until it is done")] = 300.0,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Replace the gateways of the server on this machine, without losing a request."""
+    settings = _settings(config, home=home)
+    # Only here does a command look at the server's own processes.
+    from serinus.cli.reload import replace_gateways  # noqa: PLC0415
+
+    raise typer.Exit(replace_gateways(settings.home, timeout, output))
 
 
 def _settings(config: Path | None, **overrides: object) -> Settings:

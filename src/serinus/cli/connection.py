@@ -13,7 +13,7 @@ from serinus.errors import SerinusError
 if TYPE_CHECKING:
     from serinus.client import Client
 
-__all__ = ["DEFAULT_SERVER", "ServerOption", "TokenOption", "connected"]
+__all__ = ["DEFAULT_SERVER", "ServerOption", "TokenOption", "connected", "spoken", "who"]
 
 DEFAULT_SERVER = "http://127.0.0.1:8080"
 
@@ -35,16 +35,23 @@ TokenOption = Annotated[
 def connected(server: str, token: str | None) -> "Iterator[Client]":
     """A client of that server. Its errors become one sentence and an exit code."""
     # httpx costs half the start-up time of `serinus --help`: loaded only where a server is called.
-    from serinus.client import (  # noqa: PLC0415
-        Client,
+    from serinus.client import Client  # noqa: PLC0415
+
+    with spoken(), Client(server, token, actor=who()) as client:
+        yield client
+
+
+@contextmanager
+def spoken() -> Iterator[None]:
+    """What goes wrong in here becomes one sentence and an exit code."""
+    from serinus.client import (  # noqa: PLC0415 - see above
         ServerUnreachable,
         UpdateFailed,
         UpdateUnfinished,
     )
 
     try:
-        with Client(server, token, actor=_who()) as client:
-            yield client
+        yield
     except ServerUnreachable as error:
         fail(str(error), Exit.UNREACHABLE)
     except UpdateUnfinished as error:
@@ -55,7 +62,7 @@ def connected(server: str, token: str | None) -> "Iterator[Client]":
         fail(f"{error.message} ({error.code})", Exit.FINDING)
 
 
-def _who() -> str:
+def who() -> str:
     """The name of whoever types; the journal of the server keeps it."""
     try:
         return getpass.getuser()

@@ -2,28 +2,26 @@
 
 import os
 import resource
-import shutil
 import socket
-import sqlite3
+import subprocess
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from pathlib import Path
-from urllib.parse import urlsplit
 
 import httpx
-import psutil
-import uv
 from rich.markup import escape
 from rich.table import Table
 
 from serinus.cli.output import Exit, Output, show_json, stdout
+from serinus.cli.scene import Finding, Scene
+from serinus.cli.state_checks import owner, store, tracking
+from serinus.gateway.hosts import is_loopback
 from serinus.server.layout import Layout
 from serinus.settings import Settings
 
-__all__ = ["Finding", "Scene", "check_all", "examine"]
+__all__ = ["check_all", "examine"]
 
 #: The kernel's limit for a unix socket's path, without the closing zero byte.
 _SOCKET_PATH = 103 if sys.platform == "darwin" else 107
@@ -34,35 +32,16 @@ _FREE_BYTES = 2 * 2**30
 #: No right clock shows an earlier moment than this release.
 _RELEASED = datetime(2026, 11, 1, tzinfo=UTC)
 _SKEW_S = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What one check saw."""
-
-    name: str
-    ok: bool
-    detail: str
-    #: How to put it right; empty when nothing is wrong.
-    mend: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Scene:
-    """What the checks look at."""
-
-    settings: Settings
-    server: str
-    at: datetime
-    #: Headers of the server's answer to a health question; None when nothing answered.
-    answer: Mapping[str, str] | None
+#: Kinds of filesystems of other machines.
+_REMOTE = frozenset(("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "lustre", "ceph", "afs"))
 
 
 def examine(settings: Settings, server: str, token: str | None, output: Output) -> Exit:
     """Run every check, show them, and give the exit code."""
     # The clock is what is being checked here, so this command reads it itself.
     at = datetime.now(UTC)  # noqa: TID251
-    findings = check_all(Scene(settings, server, at, _ask(server, token)))
+    answer, status = _ask(server, token)
+    findings = check_all(Scene(settings, server, at, answer, status))
     good = all(finding.ok for finding in findings)
     if output is Output.JSON:
         show_json({"ok": good, "checks": [asdict(finding) for finding in findings]})
@@ -84,12 +63,15 @@ def check_all(scene: Scene) -> list[Finding]:
     return [check(scene) for check in _CHECKS]
 
 
-def _ask(server: str, token: str | None) -> Mapping[str, str] | None:
+def _ask(server: str, token: str | None) -> tuple[Mapping[str, str] | None, int]:
+    """Headers of the answer to a health question, and the status of one that needs a token."""
     headers = {"authorization": f"Bearer {token}"} if token else {}
     try:
-        return httpx.get(f"{server.rstrip('/')}/health", headers=headers, timeout=2.0).headers
+        with httpx.Client(base_url=server.rstrip("/"), headers=headers, timeout=2.0) as client:
+            answer = client.get("/health").headers
+            return answer, client.get("/api/2.0/serving-endpoints").status_code
     except (httpx.HTTPError, httpx.InvalidURL):
-        return None
+        return None, 0
 
 
 def _python(scene: Scene) -> Finding:
@@ -99,11 +81,17 @@ def _python(scene: Scene) -> Finding:
 
 
 def _uv(scene: Scene) -> Finding:
+    mend = "pip install --force-reinstall uv; it builds the environments of models"
+    found = scene.machine.uv()
+    if found is None:
+        return Finding("uv", False, "not found", mend)
     try:
-        found = shutil.which("uv") or uv.find_uv_bin()
-    except FileNotFoundError:
-        return Finding("uv", False, "not found", "pip install uv; it builds model environments")
-    return Finding("uv", True, found)
+        done = subprocess.run([found, "--version"], capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return Finding("uv", False, f"{found} can't be run: {error}", mend)
+    if done.returncode != 0:
+        return Finding("uv", False, f"{found} ends with {done.returncode}", mend)
+    return Finding("uv", True, f"{found}, {done.stdout.strip()}")
 
 
 def _home(scene: Scene) -> Finding:
@@ -115,40 +103,43 @@ def _home(scene: Scene) -> Finding:
     return Finding("home", True, f"{home}" + ("" if there == home else " (will be created)"))
 
 
+def _filesystem(scene: Scene) -> Finding:
+    """Whether the home is on a disk of this machine."""
+    home = scene.settings.home.absolute()
+    kind = scene.machine.filesystem(home)
+    if kind in _REMOTE or kind.startswith("fuse."):
+        mend = "choose a --home on a disk of this machine, or SERINUS_STORE=postgresql+psycopg://…"
+        return Finding(
+            "filesystem", False, f"{home} is on {kind}: locks and sockets fail there", mend
+        )
+    return Finding("filesystem", True, kind or "not known")
+
+
+def _access(scene: Scene) -> Finding:
+    """Whether the server would start with these settings, and would let this command in."""
+    settings = scene.settings
+    if scene.status == 401:
+        mend = "on the server's own machine: serinus token create NAME --can 'view:*'"
+        return Finding("access", False, "the server asks for a token (--token)", mend)
+    if is_loopback(settings.host):
+        return Finding("access", True, f"{settings.host} is reached from this machine alone")
+    open_to = f"{settings.host} is reached from other machines"
+    if settings.auth == "open":
+        mend = "SERINUS_AUTH=required and serinus token create, or --host 127.0.0.1"
+        return Finding("access", False, f"{open_to}, and nobody is asked for a token", mend)
+    if not (settings.tls_cert or settings.behind_tls_proxy):
+        mend = "SERINUS_TLS_CERT and SERINUS_TLS_KEY, or a proxy and --behind-tls-proxy"
+        return Finding("access", False, f"{open_to}, and tokens travel in the clear", mend)
+    return Finding("access", True, f"{open_to}, with tokens and TLS")
+
+
 def _disk(scene: Scene) -> Finding:
     home = scene.settings.home
     there = next(each for each in (home, *home.parents) if each.exists())
-    free = shutil.disk_usage(there).free
+    free = scene.machine.free(there)
     good = free >= _FREE_BYTES
     mend = "" if good else "free some space: models and their environments take gigabytes"
     return Finding("disk", good, f"{free / 2**30:.1f} GiB free at {there}", mend)
-
-
-def _owner(scene: Scene) -> Finding:
-    """Whether another server runs on this home, by the pid that it left there."""
-    path = scene.settings.home / "serinus.pid"
-    try:
-        text = path.read_text().strip()
-    except FileNotFoundError:
-        text = ""
-    except OSError as error:
-        text = str(error)
-    if not text:
-        # A server that ended well leaves the file empty.
-        return Finding("other server", True, "none uses this home")
-    if not text.isdecimal():
-        return Finding(
-            "other server", False, f"{path} can't be read", f"look at it, then delete {path}"
-        )
-    pid = int(text)
-    if not psutil.pid_exists(pid):
-        return Finding("other server", True, f"process {pid} left its pid file, but is gone")
-    if scene.answer is not None:
-        return Finding("other server", True, f"process {pid} serves from this home")
-    mend = f"stop process {pid}, choose another --home, or give its URL with --server"
-    return Finding(
-        "other server", False, f"process {pid} uses this home, not at {scene.server}", mend
-    )
 
 
 def _port(scene: Scene) -> Finding:
@@ -167,53 +158,8 @@ def _port(scene: Scene) -> Finding:
     return Finding("port", True, f"{host}:{port} is free")
 
 
-def _store(scene: Scene) -> Finding:
-    url = scene.settings.store
-    if not url.startswith("sqlite:///"):
-        return _reachable("store", url, "start the database, or correct SERINUS_STORE")
-    path = Path(url.removeprefix("sqlite:///"))
-    if not path.exists():
-        return Finding("store", True, f"{path} (will be created)")
-    try:
-        connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5.0)
-        try:
-            tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-        finally:
-            connection.close()
-    except sqlite3.Error as error:
-        return Finding(
-            "store", False, f"{path}: {error}", f"restore {path} from a copy, or move it away"
-        )
-    return Finding("store", True, f"{path}, {tables} tables and indexes")
-
-
-def _tracking(scene: Scene) -> Finding:
-    url = scene.settings.tracking_uri
-    mend = "start the tracking server, or correct MLFLOW_TRACKING_URI"
-    if url is None:
-        return Finding("tracking", True, "not set: MLflow's default")
-    if url.startswith(("http://", "https://", "postgresql", "mysql", "mssql")):
-        return _reachable("tracking", url, mend)
-    path = Path(url.removeprefix("sqlite:///").removeprefix("file://"))
-    return Finding("tracking", path.exists(), f"{path}", "" if path.exists() else mend)
-
-
-def _reachable(name: str, url: str, mend: str) -> Finding:
-    """Whether something listens where a URL points; never shows the password in it."""
-    parts = urlsplit(url)
-    scheme = parts.scheme.split("+")[0]
-    usual = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
-    try:
-        host, port = parts.hostname or "localhost", parts.port or usual.get(scheme, 0)
-        with socket.create_connection((host, port), timeout=2.0):
-            return Finding(name, True, f"{scheme} at {host}:{port} answers")
-    except (OSError, ValueError) as error:
-        return Finding(name, False, f"{scheme} at {parts.hostname}: {error}", mend)
-
-
 def _open_files(scene: Scene) -> Finding:
-    # The hard limit: the server raises its soft one as far as it may.
-    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    limit = scene.machine.open_files()
     good = limit == resource.RLIM_INFINITY or limit >= _OPEN_FILES
     mend = "" if good else f"ulimit -Hn {_OPEN_FILES}, or LimitNOFILE= in the systemd unit"
     return Finding("open files", good, f"limit {limit}", mend)
@@ -242,11 +188,13 @@ _CHECKS: tuple[Callable[[Scene], Finding], ...] = (
     _python,
     _uv,
     _home,
+    _filesystem,
     _disk,
-    _owner,
+    owner,
     _port,
-    _store,
-    _tracking,
+    store,
+    tracking,
+    _access,
     _open_files,
     _socket_path,
     _clock,

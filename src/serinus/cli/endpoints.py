@@ -58,7 +58,7 @@ def list_endpoints(
             config = each.get("config") or {}
             table.add_row(
                 each["name"],
-                _word(state.get("ready")),
+                _word(state.get("suspend") or state.get("ready")),
                 _word(state.get("config_update")),
                 str(config.get("config_version", "-")),
                 ", ".join(f"{name} {percent} %" for name, percent in _split(config).items()) or "-",
@@ -137,6 +137,35 @@ def delete_endpoint(
         note(f"endpoint {name!r} is deleted")
 
 
+@endpoints.command("stop")
+def stop_endpoint(
+    name: NameArgument,
+    server: ServerOption = DEFAULT_SERVER,
+    token: TokenOption = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Have an endpoint answer nobody and run nothing; its callers get 400 until it starts."""
+    with connected(server, token) as client:
+        _show(client.stop(name), output)
+
+
+@endpoints.command("start")
+def start_endpoint(
+    name: NameArgument,
+    no_wait: NoWaitOption = False,
+    timeout: TimeoutOption = 1200.0,
+    server: ServerOption = DEFAULT_SERVER,
+    token: TokenOption = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Have a stopped endpoint serve again what it served, and wait until it does."""
+    with connected(server, token) as client:
+        endpoint = client.start(name)
+        if not no_wait:
+            endpoint = _settled(client, name, timeout)
+    _show(endpoint, output)
+
+
 def _config(served: list[str] | None, file: Path | None) -> dict[str, Any]:
     if bool(served) == (file is not None):
         raise typer.BadParameter("give either --served URI[=PERCENT] (or --model URI) or --file")
@@ -158,9 +187,9 @@ def _show(endpoint: dict[str, Any], output: Output) -> None:
         return
     state = endpoint.get("state") or {}
     console = stdout()
+    ready = state.get("suspend") or state.get("ready")
     console.print(
-        f"[bold]{endpoint['name']}[/]  {_word(state.get('ready'))}  "
-        f"{_word(state.get('config_update'))}"
+        f"[bold]{endpoint['name']}[/]  {_word(ready)}  {_word(state.get('config_update'))}"
     )
     going = "in preparation" if state.get("config_update") == "IN_PROGRESS" else "not taken over"
     for key, title in (("config", "serving"), ("pending_config", going)):

@@ -256,6 +256,7 @@ def why(
     out = stdout()
     lines = [found.get("why") or stands(found)]
     lines += [f"{each['name']} {each['verdict']}: {each['reason']}" for each in found["guardrails"]]
+    lines += [f"warning: {found['caution']['why']}"] if found.get("caution") else []
     lines += [found["self_test"]["said"]] if found.get("self_test") else []
     for line in lines:
         out.print(line, markup=False, soft_wrap=True)
@@ -296,6 +297,8 @@ def _ask(
         show_json(found)
     else:
         note(f"asked rollout {found['id']} to {verb}; see: serinus rollout status {endpoint}")
+        if found.get("caution") and verb != "abort":
+            note(f"warning: {found['caution']['why']}")
 
 
 def _follow(

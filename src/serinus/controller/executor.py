@@ -99,8 +99,8 @@ class Executor:
             case NoteCrash(group, crashes):
                 self.crashes[group] = crashes
                 _log.warning("replica_ended", group=group, row=crashes.count, why=crashes.message)
-            case Publish(endpoints):
-                table = self._store.publish(endpoints, epoch=self._epoch)
+            case Publish(endpoints, grants):
+                table = self._store.publish(endpoints, grants, epoch=self._epoch)
                 self._links.publish(table)
                 _log.info("routes_published", generation=table.generation)
             case Activate():

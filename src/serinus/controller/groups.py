@@ -76,7 +76,7 @@ def groups_of(snapshot: Snapshot) -> dict[str, Group]:
 
 
 def _wanted(snapshot: Snapshot, endpoint: Endpoint) -> Iterator[ServedEntity]:
-    if endpoint.deleted:
+    if endpoint.deleted or endpoint.stopped:
         return
     if endpoint.active is not None:
         yield from endpoint.active.entities

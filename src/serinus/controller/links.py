@@ -7,15 +7,18 @@ acknowledged it may still be doing, unless its process is known to be dead.
 import socket
 import struct
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 import structlog
 
 from serinus.controller.roster import Roster
+from serinus.errors import SerinusError
+from serinus.evidence.meter import Counts
 from serinus.evidence.summary import Flush
 from serinus.replica.protocol import Decoder, Frame, FrameError, Kind, encode
 from serinus.traffic import Acknowledge, GatewayHello, RouteTable
@@ -47,6 +50,19 @@ def _nobody(_key: GatewayKey, _flush: Flush) -> None:
     """For a controller that keeps no evidence."""
 
 
+class Ears(Protocol):
+    """Who is told what gateways count."""
+
+    def take(self, counts: Counts) -> None:
+        """Keep it."""
+
+    def gone(self, gateway: GatewayKey) -> None:
+        """That gateway is not connected any more."""
+
+    def keep(self, endpoints: Collection[str]) -> None:
+        """These are all endpoints that there are."""
+
+
 class GatewayLinks:
     """Publishes tables to every gateway and knows which generation each of them serves by.
 
@@ -62,12 +78,16 @@ class GatewayLinks:
         alive: Callable[[int], bool],
         wake: Callable[[], None],
         on_summary: Callable[[GatewayKey, Flush], None] = _nobody,
+        counting: Ears | None = None,
+        on_uses: Callable[[dict[str, float]], None] | None = None,
         roster: Roster | None = None,
     ) -> None:
         self._path = socket_path
         self._alive = alive
         self._wake = wake
         self._on_summary = on_summary
+        self._counting = counting
+        self._on_uses = on_uses
         self._lock = threading.Lock()
         self._table: RouteTable | None = None
         self._frame = b""
@@ -115,6 +135,8 @@ class GatewayLinks:
                 return
             self._table, self._frame = table, frame
             gateways = list(self._gateways.values())
+        if self._counting is not None:
+            self._counting.keep({endpoint.name for endpoint in table.endpoints})
         for gateway in gateways:
             _send(gateway, frame)
 
@@ -130,6 +152,16 @@ class GatewayLinks:
                     del self._gateways[key]
             newest = self._table.generation if self._table is not None else -1
             return min((g.acknowledged for g in self._gateways.values()), default=newest)
+
+    def generations(self) -> tuple[int, dict[str, int]]:
+        """The published generation, and the one that each connected gateway serves by."""
+        with self._lock:
+            newest = self._table.generation if self._table is not None else -1
+            return newest, {
+                key[0]: gateway.acknowledged
+                for key, gateway in self._gateways.items()
+                if gateway.connection is not None
+            }
 
     def connected(self) -> int:
         """How many gateways are connected now."""
@@ -163,8 +195,11 @@ class GatewayLinks:
             connection.close()
             with self._lock:
                 gateway = self._gateways.get(key) if key is not None else None
-                if gateway is not None and gateway.connection is connection:
+                gone = gateway is not None and gateway.connection is connection
+                if gateway is not None and gone:
                     gateway.connection = None
+            if gone and key is not None and self._counting is not None:
+                self._counting.gone(key)
             self._wake()
 
     def _receive(self, key: GatewayKey, frame: Frame) -> None:
@@ -174,6 +209,13 @@ class GatewayLinks:
                 return
         if frame.kind is Kind.ACKNOWLEDGE:
             self._acknowledge(gateway, frame)
+        elif frame.kind is Kind.COUNTS and self._counting is not None:
+            self._counting.take(msgspec.msgpack.decode(frame.body, type=Counts))
+        elif frame.kind is Kind.USES and self._on_uses is not None:
+            try:
+                self._on_uses(msgspec.msgpack.decode(frame.body, type=dict[str, float]))
+            except SerinusError as error:
+                _log.warning("token_uses_not_kept", why=error.message)
         elif frame.kind is Kind.SUMMARY:
             flush = msgspec.msgpack.decode(frame.body, type=Flush)
             try:

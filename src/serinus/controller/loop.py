@@ -9,6 +9,7 @@ import structlog
 
 from serinus.controller.calm import Calm
 from serinus.controller.collector import Collector, watched_of
+from serinus.controller.diary import Diary
 from serinus.controller.executor import Executor
 from serinus.controller.faults import give_up_unreadable
 from serinus.controller.links import GatewayLinks
@@ -17,7 +18,7 @@ from serinus.controller.observe import observe
 from serinus.controller.prober import Prober
 from serinus.controller.reconcile import reconcile
 from serinus.controller.rollouts import Judge, advance_rollouts
-from serinus.controller.snapshot import Action, Policy, Snapshot
+from serinus.controller.snapshot import Action, NoteCrash, Policy, Snapshot
 from serinus.controller.verifier import Verifier
 from serinus.engine.engine import (
     Engine,
@@ -63,6 +64,7 @@ class Loop:
         pace: Pace | None = None,
         verifier: Verifier | None = None,
         collector: Collector | None = None,
+        diary: Diary | None = None,
     ) -> None:
         """Without a ``verifier`` every version counts as let by."""
         self._store = store
@@ -71,7 +73,8 @@ class Loop:
         self._executor = executor
         self._prober = prober
         self._messenger = messenger
-        self._judge = judge
+        self._judge = judge if diary is None else diary.judge(judge)
+        self._diary = diary
         self._policy = policy
         self._clock = clock
         self._pace = pace or Pace()
@@ -94,11 +97,12 @@ class Loop:
     def run(self) -> None:
         """Turn until stopped. A turn that fails is logged and tried again: nothing is lost."""
         self._links.publish(self._store.routes())
+        turn = self.turn if self._diary is None else self._diary.timed(self.turn)
         while not self._stopping.is_set():
             self._wake.clear()
             pause = self._pace.idle_s
             try:
-                if self.turn():
+                if turn():
                     pause = self._pace.busy_s
             except (FencedOut, FenceError):
                 _log.error("controller_fenced_out", epoch=self._policy.epoch)
@@ -121,6 +125,8 @@ class Loop:
         ):
             # What was decided is carried out in the same turn: a way back must not wait.
             snapshot = self._observe(at)
+        if self._diary is not None:
+            self._diary.saw(snapshot)
         actions = [] if self._calm.knows(snapshot) else self._carry_out(snapshot)
         self._messenger.turn()
         return bool(actions) or any(
@@ -162,6 +168,8 @@ class Loop:
         """One endpoint's trouble must not hold up the others: the next turn tries again."""
         try:
             self._executor.execute(action, at)
+            if self._diary is not None and isinstance(action, NoteCrash):
+                self._diary.replica_ended(action.group)
         except (FencedOut, FenceError):
             raise
         except (SerinusError, EngineUnreachable, SpecChanged, OSError):

@@ -49,6 +49,7 @@ def observe(
         crashes=dict(crashes),
         hung=hung,
         rollouts=views(store, endpoints, at),
+        grants=store.tokens.grants(),
     )
     if verifier is None:
         return snapshot

@@ -55,7 +55,8 @@ def backoff(count: int) -> timedelta:
 def reconcile(snapshot: Snapshot) -> list[Action]:
     """All that should be done now, in the order in which to do it."""
     if snapshot.replicas is None:
-        return []  # an engine that can't say must not cost anybody their routes
+        # An engine that can't say must not cost anybody their routes, nor keep a token in force.
+        return _regrant(snapshot)
     groups = groups_of(snapshot)
     actions: list[Action] = []
     cutting: set[str] = set()
@@ -68,7 +69,7 @@ def reconcile(snapshot: Snapshot) -> list[Action]:
             # Under a rollout the rollout decides who gets traffic, and when the config is active.
             if ready and not _governed(snapshot, endpoint, endpoint.pending):
                 cutting.add(endpoint.id)
-        if endpoint.active is not None:
+        if endpoint.active is not None and not endpoint.stopped:
             actions += _report_active(endpoint, endpoint.active, groups)
     failed = {
         action.endpoint_id for action in actions if isinstance(action, Fail) and not action.governed
@@ -90,8 +91,8 @@ def _route(snapshot: Snapshot, groups: dict[str, Group], cutting: set[str]) -> l
     acknowledged: whoever waited for the update finds it served.
     """
     routes = routes_of(snapshot, groups, cutting)
-    if routes != snapshot.published.endpoints:
-        return [Publish(routes)]
+    if routes != snapshot.published.endpoints or snapshot.grants != snapshot.published.grants:
+        return [Publish(routes, snapshot.grants)]
     if snapshot.acknowledged < snapshot.published.generation:
         return []
     settled: list[Action] = []
@@ -101,6 +102,14 @@ def _route(snapshot: Snapshot, groups: dict[str, Group], cutting: set[str]) -> l
         elif endpoint.id in cutting and endpoint.pending is not None:
             settled.append(Activate(endpoint.id, endpoint.pending.version))
     return settled
+
+
+def _regrant(snapshot: Snapshot) -> list[Action]:
+    """The routes as they are, with the tokens that are in force now."""
+    published = snapshot.published
+    if snapshot.grants == published.grants:
+        return []
+    return [Publish(published.endpoints, snapshot.grants)]
 
 
 def _governed(snapshot: Snapshot, endpoint: Endpoint, config: EndpointConfig) -> bool:

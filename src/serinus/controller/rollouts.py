@@ -222,6 +222,10 @@ def _decide(
         heard=[wish.id] if wish is not None else [],
         entries=[_journal(rollout, decision, event, judged, wish)],
     )
+    if judged is not None and judged.evidence:
+        # What was decided by can be looked at, although evidence is kept only now and then.
+        key, at = stored.state.evidence_key, event.at
+        store.rollouts.keep_evidence(stored.state.id, key, judged.evidence, at)
     if decision.state.phase is not rollout.state.phase:
         _log.info(
             "rollout_moved",

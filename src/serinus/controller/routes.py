@@ -22,6 +22,10 @@ def routes_of(
         config = endpoint.pending if endpoint.id in cutting else endpoint.active
         if config is None or endpoint.deleted:
             continue
+        if endpoint.stopped:
+            # Its name stays, so that callers are told why.
+            routes.append(EndpointRoutes(endpoint.name, (), endpoint.default, stopped=True))
+            continue
         view = snapshot.governing(endpoint.id)
         weights = dict(config.weights) if view is None else _weights(view)
         served = tuple(
@@ -39,7 +43,11 @@ def routes_of(
         )
         stage = None if view is None else stage_of(view)
         caller = _caller(endpoint)
-        routes.append(EndpointRoutes(endpoint.name, served, endpoint.default, stage, caller))
+        routes.append(
+            EndpointRoutes(
+                endpoint.name, served, endpoint.default, stage, caller, endpoint.rate_limits
+            )
+        )
     return tuple(routes)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from serinus.access import Grant
 from serinus.engine.engine import ReplicaSpec, ReplicaStatus, Stage
 from serinus.entities import Endpoint, ModelRef, ServedEntity
 from serinus.rollout.checks import Checks
@@ -128,6 +129,8 @@ class Snapshot:
     verifications: Mapping[str, Verified] | None = None
     #: What the policies of endpoints that are updating ask of it.
     checks: Mapping[str, Checks] = field(default_factory=dict)
+    #: Every token in force.
+    grants: tuple[Grant, ...] = ()
     _by_endpoint: Mapping[str, list["RolloutView"]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -202,9 +205,10 @@ class NoteCrash:
 
 @dataclass(frozen=True, slots=True)
 class Publish:
-    """Give the gateways new routes."""
+    """Give the gateways new routes, and the tokens in force."""
 
     endpoints: tuple[EndpointRoutes, ...]
+    grants: tuple[Grant, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ import select
 import shutil
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -36,9 +36,11 @@ from serinus.engine.engine import (
     Stage,
 )
 from serinus.engine.fence import Fence
+from serinus.engine.limits import Limits
 from serinus.engine.output import ReplicaLogs
 from serinus.engine.process import replica_environ
 from serinus.engine.record import Replica, create_directory
+from serinus.engine.remote import remote_url
 from serinus.engine.staging import Builder, Staging
 from serinus.entities import ModelRef
 from serinus.replica.launch import Launch
@@ -60,7 +62,7 @@ class LocalEngine:
     ``run_dir`` is made with mode 0700 and must be short. ``environ`` is the server's own
     environment, of which replicas get an allow-list. ``lifeline_fd`` is the read end of a pipe
     whose write end only the supervisor holds. ``replica_command`` follows the interpreter of the
-    replica's environment.
+    replica's environment. ``remote_hosts`` are the hosts that remote endpoints may be at.
     """
 
     name = "local"
@@ -78,6 +80,9 @@ class LocalEngine:
         replica_command: tuple[str, ...] = ("-m", "serinus.replica.main"),
         drain_s: float = 30.0,
         keep_logs: int = 32,
+        log_json: bool = False,
+        limits: Limits | None = None,
+        remote_hosts: Collection[str] = (),
     ) -> None:
         self._store = store
         self._clock = clock
@@ -85,6 +90,9 @@ class LocalEngine:
         self._lifeline_fd = lifeline_fd
         self._command = replica_command
         self._drain_s = drain_s
+        self._log_json = log_json
+        self._limits = limits or Limits()
+        self._remote_hosts = ",".join(remote_hosts)
         self._home = home.absolute()
         self._run_dir = run_dir.absolute()
         self._root = self._home / "run" / "replicas"
@@ -214,6 +222,7 @@ class LocalEngine:
             lease_path=str(self._fence.lease_path),
             lease_ttl_s=lease.ttl_s,
             drain_s=self._drain_s,
+            log_json=self._log_json,
         )
         Path(launch.socket_path).unlink(missing_ok=True)
         made = create_directory(directory, spec, launch)
@@ -228,8 +237,15 @@ class LocalEngine:
                 threads=spec.threads,
                 env_vars=spec.env_vars,
             )
-            replica.start([python, *self._command, str(directory)], environ, at=self._clock())
+            command = [python, *self._command_for(launch), str(directory)]
+            replica.start(command, environ, self._limits, at=self._clock())
         return replica
+
+    def _command_for(self, launch: Launch) -> tuple[str, ...]:
+        """What to run: the model, or what passes requests on to the endpoint in its place."""
+        if remote_url(Path(launch.model_path)) is None:
+            return self._command
+        return "-m", "serinus.engine.relay", self._remote_hosts
 
     def _socket(self, replica_id: str) -> Path:
         """A short path that no two ids share, and that is readable where there is room."""

@@ -10,6 +10,7 @@ import re
 import select
 import signal
 import subprocess
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,8 @@ __all__ = ["Identity", "Process", "boot_id", "created_at", "find", "replica_envi
 
 #: Where psutil must tell them, creation times move a little when the clock is set.
 _CLOCK_SLACK_S = 2.0
+#: Seconds within which a keeper must have ended all that it keeps.
+_KEEPER_S = 6.0
 
 _ALLOWED = re.compile(
     r"HOME|USER|LOGNAME|LANG|LANGUAGE|LC_\w+|TZ|TZDIR|TMPDIR|TMP|TEMP|LD_LIBRARY_PATH"
@@ -53,9 +56,13 @@ class Identity:
 class Process:
     """A live or ended process; ``exit_code`` is known only when we are its parent."""
 
-    def __init__(self, identity: Identity, *, ours: bool = False) -> None:
+    def __init__(self, identity: Identity, *, ours: bool = False, kept: bool = False) -> None:
+        """``kept``: it is a `keeper`, which must outlive what it keeps."""
         self.identity = identity
         self.exit_code: int | None = None
+        self._kept = kept
+        #: When the keeper was asked to end all.
+        self._asked_at: float | None = None
         self._ours = ours  # we are its parent, and the only one to reap it
         self._ended = False
         #: Those seen while it could still be asked for them; they may have left its group.
@@ -82,8 +89,8 @@ class Process:
         self._signal(signal.SIGTERM)
 
     def kill(self) -> None:
-        """End it and all its descendants, now."""
-        if self.ended():
+        """End it and all its descendants, now. To be called again until it has ended."""
+        if self.ended() or (self._kept and self._keeper_does_it()):
             return
         self._count_descendants()
         # The pid is ours until somebody reaps it, and the group with it.
@@ -91,6 +98,13 @@ class Process:
             os.killpg(self.identity.pid, signal.SIGKILL)
         self._signal(signal.SIGKILL)
         self._kill_descendants()
+
+    def _keeper_does_it(self) -> bool:
+        """Whether the keeper was asked, and is not overdue."""
+        if self._asked_at is None:
+            self._asked_at = time.monotonic()
+            self._signal(signal.SIGUSR1)
+        return time.monotonic() - self._asked_at < _KEEPER_S
 
     def _count_descendants(self) -> None:
         with contextlib.suppress(psutil.Error):
@@ -145,6 +159,7 @@ def start(
     environ: Mapping[str, str],
     log: Path,
     keep_open: Iterable[int] = (),
+    kept: bool = False,
 ) -> Process:
     """Start a process in a session of its own, its output appended to ``log``; raises OSError."""
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
@@ -165,15 +180,21 @@ def start(
     created = 0.0
     with contextlib.suppress(psutil.Error):  # it can be over already; then nobody will look for it
         created = created_at(child.pid)
-    return Process(Identity(child.pid, created, boot_id()), ours=True)
+    return Process(Identity(child.pid, created, boot_id()), ours=True, kept=kept)
 
 
 def find(argument: str) -> Identity | None:
-    """The process whose command line ends with this argument, if there is one."""
-    for each in psutil.process_iter(["cmdline"]):
-        if (each.info["cmdline"] or [""])[-1] == argument:
-            with contextlib.suppress(psutil.Error):
-                return Identity(each.pid, created_at(each.pid), boot_id())
+    """The process whose command line ends with this argument, if there is one; its oldest."""
+    found = {
+        each.pid: each
+        for each in psutil.process_iter(["cmdline", "ppid"])
+        if (each.info["cmdline"] or [""])[-1] == argument
+    }
+    for pid, each in found.items():
+        if each.info["ppid"] in found:  # kept by one that is found, too
+            continue
+        with contextlib.suppress(psutil.Error):
+            return Identity(pid, created_at(pid), boot_id())
     return None
 
 

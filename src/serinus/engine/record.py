@@ -1,13 +1,17 @@
 """One replica as its files and its process tell it; a new controller reads it back from there.
 
-``run/replicas/<id>/`` holds ``spec.json`` and ``launch.json`` (the wish), ``process.json`` (which
-process), ``status.json`` (written by the replica), ``stop.json`` (asked to go) and ``exit.json``
-(how it ended). Values of environment variables are in there: all is readable by the owner alone.
+``run/replicas/<id>/`` holds ``spec.json`` and ``launch.json`` (the wish), ``kept.json`` (the same
+for its keeper), ``process.json`` (which process), ``status.json`` (written by the replica),
+``stop.json`` (asked to go), ``cause.json`` (written by the keeper) and ``exit.json`` (how it
+ended). Values of environment variables are in there: all is readable by the owner alone.
 """
 
 import contextlib
+import errno
 import os
+import shutil
 import signal
+import sys
 import tempfile
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,8 +20,11 @@ from typing import TypeVar
 
 import msgspec
 
+from serinus.engine import keeper
 from serinus.engine import process as processes
 from serinus.engine.engine import ReplicaPhase, ReplicaSpec, ReplicaStatus
+from serinus.engine.keeper import CAUSE_FILE, KEPT_FILE
+from serinus.engine.limits import Limits
 from serinus.engine.output import ReplicaLogs
 from serinus.engine.process import Identity, Process
 from serinus.replica.launch import (
@@ -33,6 +40,9 @@ from serinus.replica.launch import (
 __all__ = ["Replica", "create_directory", "write_private"]
 
 _T = TypeVar("_T")
+
+#: Whether replicas run under a keeper, which needs Linux.
+KEPT = sys.platform == "linux"
 
 #: How long a directory without ``process.json`` may be one that is just being started elsewhere.
 _BEING_STARTED_S = 2.0
@@ -54,6 +64,12 @@ class _Exit:
 class _Stop:
     at: datetime
     grace_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Cause:
+    cause: str
+    message: str
 
 
 class Replica:
@@ -82,22 +98,36 @@ class Replica:
             self._deadline -= max(0.0, (at - self._started.at).total_seconds())
         self.refresh(now)
 
-    def start(self, command: list[str], environ: dict[str, str], *, at: datetime) -> None:
+    def start(
+        self, command: list[str], environ: dict[str, str], limits: Limits, *, at: datetime
+    ) -> None:
         """Start its process; that it can't be started is an exit like any other."""
         lifeline = self.launch.lifeline_fd
         try:
             self.process = processes.start(
-                command,
+                self._kept(command, limits),
                 directory=self.directory,
                 environ=environ,
                 log=Path(self.launch.log_path),
                 keep_open=() if lifeline is None else (lifeline,),
+                kept=KEPT,
             )
         except OSError as error:
             self._note_exit(None, f"{command[0]} can't be started: {error.strerror or error}.")
             return
         self._started = _Started(self.process.identity, at)
         write_private(self.directory / "process.json", msgspec.json.encode(self._started))
+
+    def _kept(self, command: list[str], limits: Limits) -> list[str]:
+        """What starts that command under a keeper; raises OSError when it is no program."""
+        if not KEPT:
+            return command
+        if shutil.which(command[0]) is None:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), command[0])
+        wish = {"command": command, "limits": limits}
+        write_private(self.directory / KEPT_FILE, msgspec.json.encode(wish))
+        # Of the server's Python it needs the standard library alone.
+        return [sys.executable, "-I", "-S", keeper.__file__, str(self.directory)]
 
     def request_stop(self, grace_s: float, *, now: float, at: datetime) -> None:
         """Ask it to end, and have it killed ``grace_s`` later. A shorter grace wins."""
@@ -141,13 +171,19 @@ class Replica:
             spec=self.spec,
             phase=phase,
             address=self.launch.socket_path if self._listened and self._exit is None else "",
-            pid=self._started.identity.pid if self._started and self._exit is None else None,
+            pid=self._pid() if self._exit is None else None,
             exit_code=self._exit.code if self._exit else None,
             message=self._exit.message if self._exit else message,
             batched=told.batched if told else False,
             batching=told.batching if told else "",
             started_at=self._started.at if self._started else None,
         )
+
+    def _pid(self) -> int | None:
+        """That of the replica itself, once it has said so, rather than its keeper's."""
+        if self._started is None:
+            return None
+        return (self._status.pid if self._status else 0) or self._started.identity.pid
 
     def _look(self, now: float) -> None:
         process = self.process
@@ -188,7 +224,7 @@ class Replica:
 
     def _take_over(self, started: _Started) -> None:
         self._started = started
-        self.process = Process(started.identity)
+        self.process = Process(started.identity, kept=(self.directory / KEPT_FILE).exists())
         if self._kill_at is not None:  # whoever was asked to stop it may not have come to it
             self.process.terminate()
 
@@ -200,6 +236,9 @@ class Replica:
     def _epitaph(self, code: int | None) -> str:
         """Why it ended: its own words, else ours, else the last lines that it printed."""
         told = self._status
+        cause = _read(self.directory / CAUSE_FILE, _Cause)
+        if cause is not None and not self._doom:
+            return self._with_last_words(cause.message)
         if self._doom or (told is not None and told.phase is Phase.FAILED and told.message):
             reason = self._doom or (told.message if told else "")
             return reason if not self._doom else self._with_last_words(reason)

@@ -11,11 +11,13 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from serinus.engine.artifacts import ModelStore
+from serinus.engine.remote import check_remote, is_remote, write_remote
+from serinus.engine.scratch import scratch
 from serinus.entities import ModelRef
 from serinus.errors import (
     InternalError,
@@ -30,7 +32,9 @@ __all__ = ["check_uri", "default_tracking_uri", "failure", "resolve"]
 _MAX_URI = 2048
 _MAX_NAME = 256
 _REMOTE = ("models:/", "runs:/")
-_KNOWN = "models:/name/version, models:/name@alias, runs:/run_id/path, or a local path"
+_KNOWN = (
+    "models:/name/version, models:/name@alias, runs:/run_id/path, a local path, or a scoring URL"
+)
 _SECRET_IN_URI = re.compile(r"//[^/@\s]+@")
 
 
@@ -60,7 +64,7 @@ def check_uri(uri: str) -> str:
     if any(ord(each) < 32 or ord(each) == 127 for each in uri):
         raise InvalidParameterValue(f"The model URI {shown!r} contains a control character.")
     scheme = uri.split(":", 1)[0] if re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", uri) else ""
-    if scheme not in ("", "file", "models", "runs"):
+    if scheme not in ("", "file", "models", "runs") and not is_remote(uri):
         raise InvalidParameterValue(f"The model URI {shown!r} is of no known kind; give {_KNOWN}.")
     if scheme in ("models", "runs"):
         _check_remote(uri, scheme)
@@ -75,19 +79,26 @@ def resolve(
     environ: Mapping[str, str],
     timeout_s: float = 600.0,
     python: str = sys.executable,
+    remote_hosts: Collection[str] = (),
 ) -> ModelRef:
     """Fetch a model into the store and pin it. Blocks: call it from a background thread.
 
     ``environ`` is handed to the child that talks to the registry (it needs the credentials).
+    ``remote_hosts`` are those whose scoring URLs may be served.
     Raises InvalidParameterValue (URI or model is no good), ResourceDoesNotExist (no such model,
     version, alias or run) and TemporarilyUnavailable (registry unreachable, too slow, disk full).
     """
     uri = check_uri(uri)
+    if is_remote(uri):
+        check_remote(uri, remote_hosts)
+        with scratch(store.root, ".fetching-") as place:
+            written = write_remote(uri, place)
+            return store.ref(store.add(written), uri=uri, resolved=uri)
     if not uri.startswith(_REMOTE):
         directory = _local(uri)
         return store.ref(store.add(directory), uri=uri, resolved=str(directory))
-    with tempfile.TemporaryDirectory(prefix=".fetching-", dir=store.root) as scratch:
-        answer = _fetch(uri, scratch, tracking_uri, environ, timeout_s, python)
+    with scratch(store.root, ".fetching-") as place:
+        answer = _fetch(uri, str(place), tracking_uri, environ, timeout_s, python)
         directory = Path(answer["local_dir"])
         if not (directory / "MLmodel").is_file():
             raise InvalidParameterValue(

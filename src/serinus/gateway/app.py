@@ -6,7 +6,7 @@ Nothing here decides who answers (`dataplane` does) and nothing here touches a d
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
 from typing import Any
@@ -21,11 +21,17 @@ from serinus.errors import (
     PayloadTooLarge,
     ResourceDoesNotExist,
     SerinusError,
+    Unauthenticated,
     UnsupportedMediaType,
 )
+from serinus.gateway import oip
+from serinus.gateway.access import Guard
 from serinus.gateway.dataplane import DataPlane, EndpointState
+from serinus.gateway.encoding import Inflation, check_coding
 from serinus.gateway.forward import Forwarder
-from serinus.replica.protocol import Format
+from serinus.gateway.pool import Pool
+from serinus.gateway.tracing import carried, trace_id_of
+from serinus.replica.protocol import Format, Frame
 
 __all__ = ["App", "AppConfig"]
 
@@ -37,6 +43,10 @@ Headers = Iterable[tuple[bytes, bytes]]
 _JSON = (b"content-type", b"application/json")
 _TEXT = (b"content-type", b"text/plain; charset=utf-8")
 _CLOSE = (b"connection", b"close")
+#: A replica that is a remote endpoint answers so when that endpoint does.
+_LATER = frozenset({429, 503})
+_RETRY = (b"retry-after", b"1")
+_ASK = (b"www-authenticate", b'Bearer realm="serinus"')
 _FORMATS = {
     b"": Format.JSON,
     b"application/json": Format.JSON,
@@ -58,6 +68,10 @@ class AppConfig:
     #: MLflow's version, as ``/version`` answers it.
     mlflow_version: str
     workspace_id: str
+    #: What a compressed body may grow to.
+    inflation: Inflation = field(default_factory=Inflation)
+    #: Serinus's own, as ``/v2`` answers it.
+    version: str = ""
 
 
 class _Hangup(Exception):
@@ -67,7 +81,15 @@ class _Hangup(Exception):
 class App:
     """The gateway's ASGI application."""
 
-    def __init__(self, dataplane: DataPlane, forwarder: Forwarder, config: AppConfig) -> None:
+    def __init__(
+        self,
+        dataplane: DataPlane,
+        forwarder: Forwarder,
+        config: AppConfig,
+        guard: Guard | None = None,
+    ) -> None:
+        """Without a ``guard`` everybody may do everything: for tests alone."""
+        self._guard = guard
         self._dataplane = dataplane
         self._forwarder = forwarder
         self._config = config
@@ -80,15 +102,23 @@ class App:
             return
         request_id = (b"x-request-id", next(self._ids).encode())
         try:
+            if self._guard is not None:
+                try:
+                    self._guard.admit(scope)
+                except SerinusError as error:
+                    self._dataplane.turned_away(scope["path"], error.status)
+                    raise
             await self._route(scope, receive, send, request_id)
         except _Hangup:
             return
         except SerinusError as error:
-            await _send_error(send, error, request_id)
+            await _send_error(send, error, request_id, scope["path"])
         except Exception:  # noqa: BLE001 - the last line of defence: the caller gets an answer
-            _log.exception("request %s failed", request_id[1].decode())
+            trace = trace_id_of(scope["headers"])
+            told = {"trace_id": trace} if trace else None
+            _log.exception("request %s failed", request_id[1].decode(), extra=told)
             fault = InternalError(f"The gateway failed on request {request_id[1].decode()}.")
-            await _send_error(send, fault, request_id)
+            await _send_error(send, fault, request_id, scope["path"])
 
     async def _route(
         self, scope: Scope, receive: Receive, send: Send, request_id: tuple[bytes, bytes]
@@ -101,26 +131,74 @@ class App:
                 find = partial(self._dataplane.endpoint, name)
             case ["", "invocations"]:
                 find, served = self._default, None
+            case ["", "v2", *_]:
+                await self._open_inference(scope, receive, send, request_id)
+                return
             case _:
                 await self._other(scope, receive, send)
                 return
         if scope["method"] != "POST":
             raise MethodNotAllowed("Send a POST to get predictions.")
-        find()  # an unknown name is refused before its body is read
-        format_ = self._check_headers(scope["headers"])
-        body = await self._read(receive)
-        # Found again: reading may take long, and the routes of before may be gone by now.
-        pool, frame = await self._dataplane.invoke(
-            find(), served, body, format_, scope["headers"], request_id[1]
-        )
+        pool, frame = await self._predict(scope, receive, find, served, request_id)
         headers = [
             _JSON,
             (b"content-length", b"%d" % len(frame.body)),
             (b"served-model-name", pool.header),
             request_id,
         ]
+        if frame.status in _LATER:
+            headers.append(_RETRY)
         await send({"type": "http.response.start", "status": frame.status, "headers": headers})
         await send({"type": "http.response.body", "body": frame.body})
+
+    async def _predict(
+        self,
+        scope: Scope,
+        receive: Receive,
+        find: Callable[[], EndpointState],
+        served: str | None,
+        request_id: tuple[bytes, bytes],
+        *,
+        tensors: bool = False,
+    ) -> tuple[Pool, Frame]:
+        """Read the body and have it scored; ``tensors``: it is one of Open Inference."""
+        meter = find().meter  # an unknown name is refused before its body is read
+        try:
+            format_, coding, trace = self._check_headers(scope["headers"])
+            body = await self._read(receive)
+            if coding:
+                body = await self._config.inflation.undo(body, coding)
+            if tensors:
+                format_ = oip.as_tensors(format_, scope["headers"])
+        except SerinusError as error:
+            meter.refuse(error.status)
+            raise
+        # Found again: reading may take long, and the routes of before may be gone by now.
+        answer = await self._dataplane.invoke(
+            find(), served, body, format_, scope["headers"], request_id[1], trace
+        )
+        if trace:
+            scope["serinus.model_us"] = answer[1].aux  # for `spans`, where there is one
+        return answer
+
+    async def _open_inference(
+        self, scope: Scope, receive: Receive, send: Send, request_id: tuple[bytes, bytes]
+    ) -> None:
+        plane = self._dataplane
+        ask = oip.parse(scope["path"], scope["method"])
+        body = oip.static(ask, plane, self._config.version)
+        if body is None and ask.verb is oip.Verb.MODEL:
+            body = await oip.described(ask, plane)
+        if body is not None:
+            await _send(send, 200, body, _JSON, request_id)
+            return
+        find = partial(plane.endpoint, ask.model)
+        pool, frame = await self._predict(
+            scope, receive, find, ask.version, request_id, tensors=True
+        )
+        body = oip.answer(frame, ask.model, pool.header)
+        served = (b"served-model-name", pool.header)
+        await _send(send, frame.status, body, _JSON, served, request_id)
 
     def _default(self) -> EndpointState:
         state = self._dataplane.default
@@ -131,18 +209,19 @@ class App:
             )
         return state
 
-    def _check_headers(self, headers: Headers) -> Format:
-        content_type = b""
+    def _check_headers(self, headers: Headers) -> tuple[Format, str, bytes]:
+        """What the body is, the coding that it comes in, and the trace that it is part of."""
+        content_type, coding, traced = b"", "", False
         for name, value in headers:
             if name == b"content-type":
                 content_type = value
             elif name == b"content-length" and int(value) > self._config.max_body:
                 raise self._too_large()
-            elif name == b"content-encoding" and value.strip().lower() not in (b"", b"identity"):
-                raise UnsupportedMediaType(
-                    f"content-encoding {value.decode('latin-1')!r} is not read here; "
-                    "send the body as it is."
-                )
+            elif name == b"content-encoding":
+                # Two headers are two codings, one around the other.
+                coding = check_coding(value if not coding else coding.encode() + b", " + value)
+            elif name == b"traceparent":
+                traced = True
         media, _, parameters = content_type.partition(b";")
         format_ = _FORMATS.get(media.strip().lower())
         if format_ is None:
@@ -153,7 +232,7 @@ class App:
         charset = parameters.strip().lower()
         if charset and charset.replace(b'"', b"") not in (b"charset=utf-8", b"charset=utf8"):
             raise UnsupportedMediaType("The body must be UTF-8.")
-        return format_
+        return format_, coding, carried(headers) if traced else b""
 
     async def _read(self, receive: Receive) -> bytes:
         message = await receive()
@@ -223,7 +302,10 @@ class App:
             name in (b"content-length", b"transfer-encoding") for name, _ in scope["headers"]
         )
         response = await self._forwarder.open(
-            scope["method"], target, scope["headers"], self._stream(receive) if has_body else b""
+            scope["method"],
+            target,
+            scope["headers"] if self._guard is None else self._guard.passport(scope),
+            self._stream(receive) if has_body else b"",
         )
         try:
             headers = self._forwarder.headers(response)
@@ -289,11 +371,16 @@ async def _send(send: Send, status: int, body: bytes, *headers: tuple[bytes, byt
     await send({"type": "http.response.body", "body": body})
 
 
-async def _send_error(send: Send, error: SerinusError, request_id: tuple[bytes, bytes]) -> None:
+async def _send_error(
+    send: Send, error: SerinusError, request_id: tuple[bytes, bytes], path: str
+) -> None:
     body = {"error_code": error.code, "message": error.message, "details": error.details}
+    content = msgspec.json.encode(body) if path[:3] != "/v2" else oip.error_body(error)
     headers = [_JSON, request_id]
     if error.retry_after is not None:
         headers.append((b"retry-after", b"%d" % error.retry_after))
+    if isinstance(error, Unauthenticated):
+        headers.append(_ASK)
     if isinstance(error, PayloadTooLarge):
         headers.append(_CLOSE)  # the rest of the body is on its way and nobody will read it
-    await _send(send, error.status, msgspec.json.encode(body), *headers)
+    await _send(send, error.status, content, *headers)

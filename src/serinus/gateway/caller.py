@@ -19,7 +19,7 @@ _LONGEST = 64
 
 
 def _nobody(_: Headers) -> bytes:
-    """Until requests carry tokens."""
+    """Where nobody looks at tokens."""
     return b""
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 import structlog
 
+from serinus.evidence.meter import Counts
 from serinus.evidence.summary import Flush
 from serinus.gateway.dataplane import DataPlane
 from serinus.replica.protocol import Decoder, Frame, FrameError, Kind, encode
@@ -23,6 +24,10 @@ _log = structlog.get_logger("serinus.gateway")
 _RETRY_S = 0.2
 #: Seconds between two looks for evidence that the controller lacks.
 _FLUSH_S = 0.2
+#: Seconds between two reports of which tokens were used.
+_USES_S = 15.0
+#: Seconds between two looks at the meters.
+_COUNT_S = 1.0
 
 
 def load_routes(path: Path) -> RouteTable | None:
@@ -39,7 +44,8 @@ def load_routes(path: Path) -> RouteTable | None:
 def save_routes(path: Path, table: RouteTable) -> None:
     """Keep the table for this gateway's next start; raises OSError."""
     temporary = path.with_name(f"{path.name}.{os.getpid()}")
-    with temporary.open("wb") as file:
+    # It holds the digests of tokens: nobody else need read it.
+    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
         file.write(msgspec.json.encode(table))
         file.flush()
         os.fsync(file.fileno())
@@ -63,6 +69,8 @@ class ControlLine:
         self._routes_path = routes_path
         self._gateway_id = gateway_id
         self._incarnation = incarnation
+        #: When to say next which tokens were used.
+        self._uses_due = 0.0
         #: Set when the first table is in force, or the controller is known to be away.
         self._first = asyncio.Event()
         #: The newest table in force that is not on disk yet.
@@ -124,6 +132,7 @@ class ControlLine:
 
     async def _report(self, writer: asyncio.StreamWriter) -> None:
         """Send evidence for as long as the connection lasts."""
+        told = 0.0
         while not writer.is_closing():
             # A controller that does not read gets no more: what it lacks is in the next flush too.
             if not writer.transport.get_write_buffer_size():
@@ -133,7 +142,33 @@ class ControlLine:
                     sequence = body.sequence
                     content = msgspec.msgpack.encode(body)
                     writer.write(encode(Frame(Kind.SUMMARY, sequence, content)))
+                told = self._count(writer, told)
+                self._tell_uses(writer)
             await asyncio.sleep(_FLUSH_S)
+
+    def _count(self, writer: asyncio.StreamWriter, told: float) -> float:
+        """Send the meters, all of them first; returns when they were sent last (0.0: never)."""
+        now = asyncio.get_running_loop().time()
+        if now - told < _COUNT_S:
+            return told
+        meters = self._dataplane.meters
+        moved = meters.changed() if told else meters.all()
+        if moved or not told:
+            routed = self._dataplane.routed()
+            counts = Counts(self._gateway_id, self._incarnation, not told, moved, routed)
+            writer.write(encode(Frame(Kind.COUNTS, body=msgspec.msgpack.encode(counts))))
+        return now
+
+    def _tell_uses(self, writer: asyncio.StreamWriter) -> None:
+        """Now and then, which tokens were used; what is lost of it is lost."""
+        guard = self._dataplane.guard
+        now = asyncio.get_running_loop().time()
+        if guard is None or now < self._uses_due:
+            return
+        self._uses_due = now + _USES_S
+        uses = guard.uses()
+        if uses:
+            writer.write(encode(Frame(Kind.USES, body=msgspec.msgpack.encode(uses))))
 
     async def _apply(self, frame: Frame, writer: asyncio.StreamWriter) -> None:
         try:

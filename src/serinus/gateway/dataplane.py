@@ -6,17 +6,34 @@ A RouteTable is swapped whole: a request sees one generation from choice to answ
 import asyncio
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from serinus.errors import ResourceDoesNotExist, TemporarilyUnavailable
+from serinus.errors import (
+    InvalidState,
+    ResourceDoesNotExist,
+    SerinusError,
+    TemporarilyUnavailable,
+)
+from serinus.evidence.meter import Meter
+from serinus.evidence.routed import Routed
+from serinus.gateway.access import Guard
 from serinus.gateway.book import Book
 from serinus.gateway.caller import Callers
+from serinus.gateway.metrics import Meters
 from serinus.gateway.pool import Pool, ReplicaLink
+from serinus.gateway.quarantine import Quarantine
 from serinus.gateway.shadow import Shadow
 from serinus.gateway.stage import LiveStage
-from serinus.replica.protocol import Format, Frame
-from serinus.traffic import EndpointRoutes, ReplicaAddress, RouteTable, Split, StageRoute
+from serinus.replica.protocol import SEPARATOR, Format, Frame
+from serinus.traffic import (
+    EndpointRoutes,
+    ReplicaAddress,
+    RouteTable,
+    ServedRoute,
+    Split,
+    StageRoute,
+)
 
 __all__ = ["DataPlane", "EndpointState"]
 
@@ -35,6 +52,12 @@ class EndpointState:
     stage: LiveStage | None = None
     #: Who is counted as whom.
     callers: Callers = _CALLERS
+    #: Answers nobody, because somebody asked for that.
+    stopped: bool = False
+    #: Where requests are counted that were refused before anybody was chosen.
+    meter: Meter = field(default_factory=lambda: Meter("", ""))
+    #: Where the split has sent requests.
+    routed: Routed = field(default_factory=lambda: Routed("", {}))
 
     @property
     def ready(self) -> bool:
@@ -61,9 +84,13 @@ class DataPlane:
         clock: Callable[[], float] = time.perf_counter,
         # Only orders errors that several gateways saw; nothing is decided by the time of day.
         wall: Callable[[], float] = time.time,  # noqa: TID251
+        guard: Guard | None = None,
     ) -> None:
         self.generation = -1
+        #: Who may come in; it goes by the same tables.
+        self.guard = guard
         self.default: EndpointState | None = None
+        self.meters = Meters()
         self._endpoints: MappingProxyType[str, EndpointState] = MappingProxyType({})
         self._links: dict[ReplicaAddress, ReplicaLink] = {}
         self._draw = draw
@@ -73,6 +100,7 @@ class DataPlane:
         #: What was seen of each rollout.
         self.book = Book(clock, wall)
         self._shadows: dict[tuple[str, int], Shadow] = {}
+        self._quarantines: dict[tuple[str, str], Quarantine] = {}
         self._applying = asyncio.Lock()
 
     async def apply(self, table: RouteTable) -> bool:
@@ -83,6 +111,9 @@ class DataPlane:
         async with self._applying:
             if table.generation <= self.generation:
                 return table.generation == self.generation
+            if self.guard is not None:
+                # At once: who must not come in any more does not wait for replicas to be dialled.
+                self.guard.learn(table)
             wanted = {
                 replica
                 for endpoint in table.endpoints
@@ -98,6 +129,10 @@ class DataPlane:
                 (s for s, e in zip(states, table.endpoints, strict=True) if e.default), None
             )
             self.generation = table.generation
+            self.meters.keep(table.endpoints)
+            served = {(each.name, one.name) for each in table.endpoints for one in each.served}
+            for gone in self._quarantines.keys() - served:
+                del self._quarantines[gone]
             self._end_stages([state.stage.route for state in states if state.stage is not None])
             for replica in self._links.keys() - wanted:
                 self._links.pop(replica).retire()
@@ -110,6 +145,12 @@ class DataPlane:
             raise ResourceDoesNotExist(f"Endpoint with name '{name}' does not exist.")
         return state
 
+    def turned_away(self, path: str, status: int) -> None:
+        """Count a request that was refused before anybody looked for its endpoint."""
+        match path.split("/"):
+            case ["", "serving-endpoints", name, *_, "invocations"] if name in self._endpoints:
+                self._endpoints[name].meter.refuse(status)
+
     async def invoke(
         self,
         state: EndpointState,
@@ -118,30 +159,44 @@ class DataPlane:
         format_: Format,
         headers: Iterable[tuple[bytes, bytes]] = (),
         request_id: bytes = b"",
+        trace: bytes = b"",
     ) -> tuple[Pool, Frame]:
         """Score ``body`` on the entity that the stage or the split chooses, or on the one pinned.
 
-        ``headers`` have lower-case names. Raises ResourceDoesNotExist for an entity that is not
-        there, and what `Pool.call` raises.
+        ``headers`` have lower-case names; ``trace`` is as `tracing.carried` has it. Raises
+        ResourceDoesNotExist for an entity that is not there, and what `Pool.call` raises.
         """
         meta = state.callers.meta(headers, body, format_, request_id)
+        if trace:
+            meta += SEPARATOR + trace
         if served is None:
             if state.stage is not None:
                 return await state.stage.invoke(headers, body, format_, meta, request_id)
             if state.split is None:
-                raise TemporarilyUnavailable(
-                    f"Endpoint '{state.name}' has nothing to serve yet.", retry_after=1
-                )
+                nothing = f"Endpoint '{state.name}' has nothing to serve yet."
+                raise _refused(state, TemporarilyUnavailable(nothing, retry_after=1))
             served = state.split.choose(self._draw())
+            chosen = state.routed.chosen
+            chosen[served] = chosen.get(served, 0) + 1
         elif state.stage is not None:
             state.stage.forced(served)
         pool = state.pools.get(served)
         if pool is None:
-            raise ResourceDoesNotExist(
+            unknown = (
                 f"Endpoint '{state.name}' has no served entity '{served}'; "
                 f"it has {', '.join(state.pools) or 'none'}."
             )
-        _, frame = await pool.call(body, format_, meta)
+            raise _refused(state, ResourceDoesNotExist(unknown))
+        meter, began = pool.meter, self._clock()
+        meter.in_flight += 1
+        try:
+            _, frame = await pool.call(body, format_, meta)
+        except SerinusError as error:
+            meter.count(error.status, self._clock() - began)
+            raise
+        finally:
+            meter.in_flight -= 1
+        meter.count(frame.status, self._clock() - began, frame.aux)
         return pool, frame
 
     def close(self) -> None:
@@ -159,7 +214,12 @@ class DataPlane:
 
     def _state(self, endpoint: EndpointRoutes) -> EndpointState:
         pools = {
-            served.name: Pool(served, [self._links[replica] for replica in served.replicas])
+            served.name: Pool(
+                served,
+                [self._links[replica] for replica in served.replicas],
+                self.meters.of(endpoint.name, served.shown_as or served.name),
+                self._quarantine(endpoint.name, served),
+            )
             for served in endpoint.served
         }
         weights = {served.name: served.weight_bp for served in endpoint.served}
@@ -167,8 +227,41 @@ class DataPlane:
         stage = None
         if endpoint.stage is not None and endpoint.stage.stable in pools:
             stage = self._stage(endpoint.stage, pools)
-        callers = Callers(endpoint.caller)
-        return EndpointState(endpoint.name, split, MappingProxyType(pools), stage, callers)
+        callers = (
+            Callers(endpoint.caller)
+            if self.guard is None
+            else Callers(endpoint.caller, self.guard.token_name)
+        )
+        return EndpointState(
+            endpoint.name,
+            split,
+            MappingProxyType(pools),
+            stage,
+            callers,
+            endpoint.stopped,
+            self.meters.of(endpoint.name),
+            self._routed(endpoint.name, weights),
+        )
+
+    def routed(self) -> list[Routed]:
+        """How requests were divided since the weights of now are in force."""
+        return [state.routed for state in self._endpoints.values() if state.split is not None]
+
+    def _routed(self, endpoint: str, weights: dict[str, int]) -> Routed:
+        """The counts of before where the weights are those of before."""
+        state = self._endpoints.get(endpoint)
+        if state is not None and state.routed.weights == weights:
+            return state.routed
+        return Routed(endpoint, weights)
+
+    def _quarantine(self, endpoint: str, served: ServedRoute) -> Quarantine:
+        """The suspects of a served entity, which outlive its replicas but not its model."""
+        model = served.replicas[0].model_digest if served.replicas else ""
+        known = self._quarantines.get((endpoint, served.name))
+        if known is None or (model and known.model not in ("", model)):
+            known = self._quarantines[endpoint, served.name] = Quarantine(served.name, model)
+        known.model = model or known.model
+        return known
 
     def _stage(self, route: StageRoute, pools: dict[str, Pool]) -> LiveStage:
         recorder = self.book.recorder(route)
@@ -182,3 +275,14 @@ class DataPlane:
         self.book.end_all_but(staying)
         for key in self._shadows.keys() - {(route.rollout_id, route.stage) for route in staying}:
             self._shadows.pop(key).stop()
+
+
+def _refused(state: EndpointState, error: SerinusError) -> SerinusError:
+    """What to raise where nobody can be asked: for a stopped endpoint, that it is."""
+    if state.stopped:
+        error = InvalidState(
+            f"Endpoint '{state.name}' is stopped and answers nobody; start it again with POST "
+            f"/api/2.0/serving-endpoints/{state.name}/config:start."
+        )
+    state.meter.refuse(error.status)
+    return error

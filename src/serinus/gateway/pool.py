@@ -11,6 +11,8 @@ from enum import Enum
 from typing import cast
 
 from serinus.errors import DeadlineExceeded, ResourceExhausted, TemporarilyUnavailable
+from serinus.evidence.meter import Meter
+from serinus.gateway.quarantine import Quarantine
 from serinus.replica.protocol import (
     PROTOCOL_VERSION,
     Decoder,
@@ -33,6 +35,11 @@ _REDIAL_S = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 
 class ReplicaGone(Exception):
     """The connection to the replica broke before its answer came."""
+
+    def __init__(self, replica_id: str, suspects: int) -> None:
+        super().__init__(replica_id)
+        #: How many of the requests in flight had been so at another death.
+        self.suspects = suspects
 
 
 class NoReplica(TemporarilyUnavailable):
@@ -78,6 +85,8 @@ class ReplicaLink(asyncio.Protocol):
         self._clock = clock
         self.state = LinkState.DIALLING
         self.ready = asyncio.Event()
+        #: Requests in flight that were so when another replica died.
+        self.suspects = 0
         #: Answers that have come, late ones included.
         self.answers = 0
         #: When the connection broke last, by the loop's clock; 0.0: never.
@@ -187,7 +196,7 @@ class ReplicaLink(asyncio.Protocol):
         calls, self._calls = self._calls, {}
         for future in calls.values():
             if not future.done():
-                future.set_exception(ReplicaGone(self.address.replica_id))
+                future.set_exception(ReplicaGone(self.address.replica_id, self.suspects))
         if not self._retired:
             self.state = LinkState.DIALLING
             # A later turn of the loop: a socket that accepts and hangs up must not spin us.
@@ -221,8 +230,17 @@ class ReplicaLink(asyncio.Protocol):
 class Pool:
     """All replicas of one served entity, as one bounded queue."""
 
-    def __init__(self, route: ServedRoute, links: list[ReplicaLink]) -> None:
+    def __init__(
+        self,
+        route: ServedRoute,
+        links: list[ReplicaLink],
+        meter: Meter | None = None,
+        quarantine: Quarantine | None = None,
+    ) -> None:
         self.name = route.name
+        self._quarantine = quarantine or Quarantine(route.name, "")
+        #: Who sends a request here for a caller counts it there; copies are not counted.
+        self.meter = meter or Meter("", route.name)
         #: The name as it goes into the ``served-model-name`` header.
         self.header = (route.shown_as or route.name).encode("ascii")
         self.links = links
@@ -234,26 +252,63 @@ class Pool:
     ) -> tuple[ReplicaLink, Frame]:
         """The RESPONSE to one request and the link that it came over.
 
-        Raises ResourceExhausted when the queue is full, NoAnswer when no answer came in time, and
-        NoReplica when no replica of this served entity can answer. A request whose replica died
-        is sent once more, to another replica of the same entity.
+        Raises ResourceExhausted when the queue is full, NoAnswer when no answer came in time,
+        NoReplica when no replica of this served entity can answer, and Quarantined when this body
+        has ended replicas before. A request whose replica died is sent once more, to another
+        replica of the same entity.
         """
-        loop = asyncio.get_running_loop()
-        give_up_at = loop.time() + self._deadline_s
+        quarantine = self._quarantine
+        now = asyncio.get_running_loop().time()
+        give_up_at = now + self._deadline_s
+        if quarantine.suspects and quarantine.is_suspect(body, format_, now):
+            return await self._alone(body, format_, give_up_at, meta)
         link = self._pick()
         try:
-            return link, await link.call(body, format_, self._deadline_s, meta)
+            frame = await link.call(body, format_, self._deadline_s, meta)
         except ReplicaGone:
             # Nothing of an answer was sent when a replica dies, so a sibling may try, once.
-            sibling = self._pick(excluding=link)
+            quarantine.suspect(body, format_, asyncio.get_running_loop().time())
+            return await self._again(self._pick(excluding=link), body, format_, give_up_at, meta)
+        quarantine.answered(body)
+        return link, frame
+
+    async def _alone(
+        self, body: bytes, format_: Format, give_up_at: float, meta: bytes
+    ) -> tuple[ReplicaLink, Frame]:
+        """Try what was in flight at a death, while no other such request is tried."""
+        alone = self._quarantine.alone
         try:
-            return sibling, await sibling.call(body, format_, give_up_at - loop.time(), meta)
+            async with asyncio.timeout_at(give_up_at):
+                await alone.acquire()
+        except TimeoutError:
+            raise NoAnswer(self._outage()) from None
+        try:
+            # Whoever was before it may have been the same.
+            self._quarantine.is_suspect(body, format_, asyncio.get_running_loop().time())
+            return await self._again(self._pick(), body, format_, give_up_at, meta)
+        finally:
+            alone.release()
+
+    async def _again(
+        self, link: ReplicaLink, body: bytes, format_: Format, give_up_at: float, meta: bytes
+    ) -> tuple[ReplicaLink, Frame]:
+        """Send a suspect; one more death is its last."""
+        loop = asyncio.get_running_loop()
+        link.suspects += 1
+        try:
+            frame = await link.call(body, format_, give_up_at - loop.time(), meta)
         except ReplicaGone as gone:
+            sole = gone.suspects == 1
+            self._quarantine.suspect(body, format_, loop.time(), sole=sole)
             raise NoReplica(
                 f"Two replicas of '{self.name}' ended while they worked on this request.",
                 self._outage(),
                 died=True,
             ) from gone
+        finally:
+            link.suspects -= 1
+        self._quarantine.acquit(body, format_)
+        return link, frame
 
     def ready(self) -> bool:
         """True when at least one replica takes requests."""

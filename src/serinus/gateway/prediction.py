@@ -20,8 +20,15 @@ _HEAD = b'{"predictions":['
 _SCALAR = frozenset(b"-0123456789tfn")
 
 
+class _Tensor(msgspec.Struct, gc=False):
+    shape: list[int]
+    data: list[Any]
+
+
 class _Answer(msgspec.Struct, gc=False):
-    predictions: Any
+    predictions: Any = msgspec.UNSET
+    #: The answer of an Open Inference request, in place of predictions.
+    outputs: list[_Tensor] | None = None
 
 
 _decode = msgspec.json.Decoder(_Answer).decode
@@ -79,10 +86,29 @@ def _rows(body: bytes) -> list[Any] | None:
     if len(body) > MAX_READ:
         return None
     try:
-        predictions = _decode(body).predictions
+        answer = _decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
+    if answer.outputs is not None:
+        return _by_row(answer.outputs)
+    predictions = answer.predictions
+    if predictions is msgspec.UNSET:
+        return None
     return predictions if isinstance(predictions, list) else [predictions]
+
+
+def _by_row(outputs: list[_Tensor]) -> list[Any]:
+    """The rows of tensors, which are flat; of several, what each has for a row."""
+    columns = []
+    for each in outputs:
+        rows = max(each.shape[0] if each.shape else 1, 1)
+        wide = len(each.data) // rows
+        columns.append(
+            each.data
+            if wide == 1
+            else [each.data[at : at + wide] for at in range(0, len(each.data), max(wide, 1))]
+        )
+    return columns[0] if len(columns) == 1 else [list(row) for row in zip(*columns, strict=False)]
 
 
 def _first(row: Any) -> Any:

@@ -17,6 +17,7 @@ Headers = Iterable[tuple[bytes, bytes]]
 #: (headers with lower-case names, body, what the body is) -> the unit, or None.
 Find = Callable[[Headers, bytes, Format], bytes | None]
 
+_JSON = (Format.JSON, Format.OIP)
 #: Bytes of a body that are searched for a unit; finding it means walking over all of it.
 MAX_SEARCHED = 1 << 20
 
@@ -78,7 +79,7 @@ def _in_body(path: str) -> Find:
     depth = path.count(".") + 1
 
     def find(_headers: Headers, body: bytes, format_: Format) -> bytes | None:
-        if format_ is not Format.JSON or len(body) > MAX_SEARCHED:
+        if format_ not in _JSON or len(body) > MAX_SEARCHED:
             return None
         try:
             found: Any = decode(body)

@@ -13,6 +13,7 @@ import numpy as np
 from serinus.errors import SerinusError, UnsupportedMediaType
 from serinus.parity.folding import Batch
 from serinus.replica.intake import Rows
+from serinus.replica.origin import origin_of
 from serinus.replica.protocol import SEPARATOR, Frame
 from serinus.replica.unit import Unit
 
@@ -34,7 +35,7 @@ class _Noted(msgspec.Struct, gc=False):
 
     def request_id(self, request: Frame) -> str:
         """The gateway's id of the request."""
-        return request.meta.partition(SEPARATOR)[2].decode("utf-8", "replace")
+        return origin_of(request.meta).request_id.decode("utf-8", "replace")
 
 
 class Answered(_Noted, gc=False):
@@ -61,7 +62,7 @@ class Answered(_Noted, gc=False):
             found = [data.cells[0][names.index(key)] for key in keys if key in names]
             if found:
                 return repr(found).encode("utf-8", "replace")
-        return self.requests[at].meta.partition(SEPARATOR)[2]
+        return origin_of(self.requests[at].meta).request_id
 
     def rows_of(self, at: int, most: int = 16) -> list[dict[str, Any]]:
         """The first rows of one request, by field."""

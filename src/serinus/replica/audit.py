@@ -16,6 +16,9 @@ from serinus.replica.tensor import TensorIntake
 
 __all__ = ["Audit"]
 
+#: Kinds and fields that one request is told of by name; all are in `Audit.counts`.
+_MOST = 1000
+
 
 class Audit:
     """Counts coercions for one model."""
@@ -24,6 +27,22 @@ class Audit:
         """Without a strict reader only keys that are twice and NaN can be counted."""
         self._strict = strict
         self.counts = Counts()
+        self._request: dict[tuple[str, str], int] = {}
+
+    def begin(self) -> None:
+        """Another request; nothing was found in it yet."""
+        self._request.clear()
+
+    def found(self) -> tuple[tuple[str, str, int], ...]:
+        """Field, kind and number of what was found since `begin`."""
+        return tuple((*key, times) for key, times in self._request.items())
+
+    def add(self, field: str, kind: str) -> None:
+        """Count one."""
+        self.counts.add(field, kind)
+        key = (field, kind)
+        if key in self._request or len(self._request) < _MOST:
+            self._request[key] = self._request.get(key, 0) + 1
 
     def json(self, envelope: Envelope) -> None:
         """Count what is in a JSON request."""
@@ -32,7 +51,7 @@ class Audit:
             try:
                 table = json_table(envelope, list(strict.types), nested=strict.has_nested)
             except SerinusError:
-                self.counts.add("*", "form")
+                self.add("*", "form")
             else:
                 self._table(strict, table)
         elif strict is not None:
@@ -49,7 +68,7 @@ class Audit:
                     else parquet_table(body, list(strict.types))
                 )
             except SerinusError:
-                self.counts.add("*", "form")
+                self.add("*", "form")
             else:
                 self._table(strict, table)
         elif strict is not None:
@@ -57,13 +76,13 @@ class Audit:
 
     def _table(self, strict: ColumnIntake, table: Table) -> None:
         for field, kind in strict.misfits(table):
-            self.counts.add(field, kind)
+            self.add(field, kind)
         for name in table.strangers:
-            self.counts.add(name, "extra column")
+            self.add(name, "extra column")
 
     def _whole(self, read: Any) -> None:
         try:
             read()
         except SerinusError as error:
             detail = error.details[0] if error.details else {}
-            self.counts.add(str(detail.get("field", "*")).split("[")[0], "element")
+            self.add(str(detail.get("field", "*")).split("[")[0], "element")

@@ -13,7 +13,7 @@ import msgspec
 from serinus.errors import BadRequest
 from serinus.replica.keys import all_differ, count_keys, find_doubled
 
-__all__ = ["FORMS", "MAX_DEPTH", "Envelope", "open_envelope", "open_leniently"]
+__all__ = ["FORMS", "MAX_DEPTH", "Envelope", "open_envelope", "open_leniently", "read_json"]
 
 FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
 #: Arrays and objects inside each other; more than this is an attack or a mistake.
@@ -38,7 +38,7 @@ class Envelope(msgspec.Struct, frozen=True):
 
 def open_envelope(body: bytes) -> Envelope:
     """Parse a request body; raises BadRequest when it isn't one."""
-    return _opened(_parse(body))
+    return _opened(read_json(body))
 
 
 def open_leniently(body: bytes, count: Callable[[str, str], None]) -> Envelope:
@@ -73,7 +73,8 @@ def _opened(document: Any) -> Envelope:
     return Envelope(forms[0], document[forms[0]], params, frozenset(document))
 
 
-def _parse(body: bytes) -> Any:
+def read_json(body: bytes) -> Any:
+    """The value in a body, strictly: not too deep, no key twice; raises BadRequest."""
     try:
         document = msgspec.json.decode(body)
     except msgspec.DecodeError as error:

@@ -43,6 +43,14 @@ class ForeignIntake:
 
     def parse(self, body: bytes, format_: Format) -> Unit:
         """Read one body; raises BadRequest or UnsupportedMediaType, which say what is wrong."""
+        if self._audit is None:
+            return self._parse(body, format_)
+        self._audit.begin()
+        unit = self._parse(body, format_)
+        unit.coerced = self._audit.found()
+        return unit
+
+    def _parse(self, body: bytes, format_: Format) -> Unit:
         if format_ is Format.JSON:
             return self._json(body)
         if format_ in (Format.CSV, Format.PARQUET):
@@ -51,6 +59,13 @@ class ForeignIntake:
                 self._audit.file(body, format_)
             return unit
         raise UnsupportedMediaType("This model reads application/json, text/csv and Parquet.")
+
+    def take(self, tensors: dict[str, Any], params: dict[str, Any] | None) -> Unit:
+        """The same for tensors by name: a single one is the input, several are its columns."""
+        named = len(tensors) > 1 or (self._schema is not None and self._schema.has_input_names())
+        return _unit(
+            self._read("inputs", tensors if named else next(iter(tensors.values()))), params
+        )
 
     def join(self, units: Sequence[Unit]) -> Any:
         """The model's input for units of one key, in their order."""
@@ -77,7 +92,7 @@ class ForeignIntake:
         if self._audit is None:
             envelope = open_envelope(body)
         else:
-            envelope = open_leniently(body, self._audit.counts.add)
+            envelope = open_leniently(body, self._audit.add)
             # MLflow's reading changes what it reads.
             self._audit.json(envelope)
         return _unit(self._read(envelope.form, envelope.data), envelope.params)

@@ -8,6 +8,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,29 +25,59 @@ from serinus.parity.wire import Inspection, Running
 from serinus.replica.answer import error_body
 from serinus.replica.intake import ColumnIntake
 from serinus.replica.model import Model
+from serinus.replica.pinned import digest_now, looks
 from serinus.replica.protocol import Format, Frame, FrameError, Kind
 from serinus.replica.question import inspection, is_about_running, requests_of, running
 from serinus.replica.unit import Unit
 
-__all__ = ["MOST_ROWS", "Inspector"]
+__all__ = ["MOST_ROWS", "Files", "Inspector"]
 
 _log = logging.getLogger(__name__)
 #: Rows of one question; serving waits while they are computed.
 MOST_ROWS = 4096
 
 
+class Files:
+    """The files that a model was loaded from; make it before they are read."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self.at_loading = self.looks()
+
+    def looks(self) -> dict[str, tuple[int, int, int]] | None:
+        """What they look like now, without reading them; None when they are gone."""
+        try:
+            return looks(self._directory)
+        except OSError:
+            return None
+
+    def digest(self) -> str:
+        """Their digest, as they are now; raises OSError."""
+        return digest_now(self._directory)
+
+
 class Inspector:
     """Answers INSPECT frames. ``contract`` is None for a model without one.
 
-    ``identity`` is what the process knows of itself; what the model computes with is found out on a
-    thread when somebody asks for the first time.
+    ``identity`` is what the process knows of itself; what the model computes with, and whether its
+    ``files`` are still those that were pinned, is found out on a thread when somebody asks for the
+    first time, and again when the files were touched since.
     """
 
-    def __init__(self, model: Model, contract: Contract | None, identity: Running) -> None:
+    def __init__(
+        self,
+        model: Model,
+        contract: Contract | None,
+        identity: Running,
+        files: Files | None = None,
+    ) -> None:
         self._model = model
+        self._files = files
         self._contract = contract
         self._identity = identity
         self._known: Running | None = None
+        #: What the model's files looked like when that was found out.
+        self._known_by: object = None
         self._finding: threading.Thread | None = None
         self._what = _subject(model, contract)
 
@@ -136,19 +167,24 @@ class Inspector:
         return self._what.bound(method)(data)
 
     def _running(self, id_: int) -> Frame | None:
-        if self._known is None:
-            if self._finding is None:
-                self._finding = threading.Thread(target=self._find, name="who-am-i", daemon=True)
+        looks = self._files.looks() if self._files is not None else None
+        if self._known is None or looks != self._known_by:
+            if self._finding is None or not self._finding.is_alive():
+                self._finding = threading.Thread(
+                    target=self._find, args=(looks,), name="who-am-i", daemon=True
+                )
                 self._finding.start()
             return None
         return running(id_, self._known)
 
-    def _find(self) -> None:
-        """What takes a while: the metadata of every library, the digests of what was learned."""
-        found = self._identity
+    def _find(self, looks: object) -> None:
+        """What takes a while: the metadata of every library, digests of files and parameters."""
+        found, files = self._identity, self._files
         inside = None if self._what is None else self._what.inside
-        self._known = Running(
+        known = Running(
             model_digest=found.model_digest,
+            files_digest="" if files is None else _tried(files.digest) or "",
+            untouched=files is None or looks == files.at_loading,
             contract_id=found.contract_id,
             lock=_tried(current_lock),
             code=_tried(lambda: code_digests(inside)) or {},
@@ -157,6 +193,7 @@ class Inspector:
             batched=found.batched,
             batching=found.batching,
         )
+        self._known, self._known_by = known, looks
 
 
 def _subject(model: Model, contract: Contract | None) -> Subject | None:

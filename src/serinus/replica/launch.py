@@ -52,6 +52,8 @@ class Launch:
     intake: Reading = Reading.STRICT
     #: False: live values are not counted.
     live: bool = True
+    #: Log lines are JSON.
+    log_json: bool = False
 
 
 class Phase(Enum):

@@ -5,6 +5,7 @@ replica answers at once, a busy one takes what has come meanwhile. It must never
 Questions that are no requests come after them: while requests queue, they wait for up to a second.
 """
 
+import contextlib
 import logging
 import os
 import selectors
@@ -69,6 +70,8 @@ class Loop:
         os.set_blocking(self._wake_read, False)
         os.set_blocking(self._wake_write, False)
         self._selector.register(self._wake_read, selectors.EVENT_READ)
+        #: Given up for a moment when the model has taken all other file descriptors.
+        self._spare = os.open(os.devnull, os.O_RDONLY)
         self._peers: set[Connection] = set()
         self._queue: deque[tuple[Connection, Request]] = deque()
         self._buffer = memoryview(bytearray(_BUFFER))
@@ -112,6 +115,7 @@ class Loop:
             self._listener.close()
             os.close(self._wake_read)
             os.close(self._wake_write)
+            os.close(self._spare)
 
     def _drained(self, now: float, heard: float) -> bool:
         assert self._draining_since is not None  # noqa: S101 - for the type checker
@@ -152,11 +156,19 @@ class Loop:
                 return
             except OSError as error:  # out of file descriptors: those that are here go on
                 _log.warning("action=accept_failed error=%s", error)
+                self._turn_away()
                 return
             peer = Connection(sock)
             self._peers.add(peer)
             self._selector.register(sock, selectors.EVENT_READ, peer)
             self._send(peer, self._hello)
+
+    def _turn_away(self) -> None:
+        """Hang up on who waits, who would else keep this loop awake; it will come again."""
+        os.close(self._spare)
+        with contextlib.suppress(OSError):
+            self._listener.accept()[0].close()
+        self._spare = os.open(os.devnull, os.O_RDONLY)
 
     def _receive(self, peer: Connection) -> None:
         try:

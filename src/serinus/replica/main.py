@@ -20,6 +20,7 @@ from random import Random
 from typing import Any
 
 from serinus.replica.launch import Launch, Phase, Status, read_launch, write_status
+from serinus.replica.logs import configure_logging
 from serinus.replica.watchdog import Watchdog
 
 __all__ = ["main"]
@@ -86,7 +87,7 @@ def _prepare(launch: Launch) -> None:
             stream.reconfigure(line_buffering=True, errors="backslashreplace")
     with contextlib.suppress(ValueError, io.UnsupportedOperation):
         faulthandler.enable()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    configure_logging(as_json=launch.log_json)
 
 
 def _place(error: BaseException) -> str:

@@ -32,7 +32,8 @@ PROTOCOL_VERSION = 1
 #: Largest meta + body that a decoder accepts: a 64 MiB answer and room for its meta.
 MAX_FRAME = 65 * 1024 * 1024
 
-#: In a REQUEST's meta, between the caller's name (UTF-8) and the request's id.
+#: In a REQUEST's meta, between the caller's name (UTF-8), the request's id, and what there is of a
+#: W3C ``traceparent`` and ``tracestate``; see `origin`.
 SEPARATOR = b"\0"
 
 _HEADER = struct.Struct("!IBBHQIII")
@@ -49,7 +50,7 @@ class Kind(IntEnum):
     #: replica → peer, first on every connection; meta is a `Hello`.
     HELLO = 1
     #: peer → replica: score ``body``; ``aux`` is the time left in ms (0: no deadline); meta is the
-    #: caller's name, `SEPARATOR` and the request's id, or empty.
+    #: caller's name, `SEPARATOR` and the request's id (and the trace that it is in), or empty.
     REQUEST = 2
     #: replica → peer: the answer to the REQUEST of that id; ``status`` is HTTP's, ``aux`` the
     #: model's time for the whole batch in µs, ``batch`` numbers the batch within the replica.
@@ -69,6 +70,8 @@ class Kind(IntEnum):
     #: gateway → controller: body is an `evidence.summary.Flush` as msgpack, ``id`` its sequence;
     #: the controller sends the id back once it keeps what was in it.
     SUMMARY = 10
+    #: gateway → controller: body is an `evidence.meter.Counts` as msgpack; nothing comes back.
+    COUNTS = 11
     #: peer → replica: compute the contract's stages for the request in ``body``.
     INSPECT = 12
     #: replica → peer, with the INSPECT's id: the stages, or an error body and its ``status``.
@@ -77,6 +80,9 @@ class Kind(IntEnum):
     WATCH = 14
     #: replica → peer, with the WATCH's id: the live state so far.
     LIVE = 15
+    #: gateway → controller: body is {token id: seconds since the epoch} as msgpack, when each was
+    #: last used; nothing comes back.
+    USES = 16
 
 
 class Format(IntEnum):
@@ -87,6 +93,8 @@ class Format(IntEnum):
     CSV = 2
     PARQUET = 3
     TEXT = 4
+    #: A request of the Open Inference Protocol; an empty one asks what the model takes.
+    OIP = 5
 
 
 @dataclass(frozen=True, slots=True)

@@ -208,7 +208,7 @@ class QuickDecoder:
             records = getattr(request, form)
             if not _no_key_twice(body, request, width * len(records)):
                 return None
-            return Found([astuple(each) for each in records], None, request.params)
+            return Found(list(map(astuple, records)), None, request.params)
 
         return read
 

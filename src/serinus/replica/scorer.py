@@ -12,9 +12,20 @@ from typing import Any, Protocol
 import msgspec
 
 from serinus.errors import BadRequest, DeadlineExceeded, InternalError, SerinusError
-from serinus.replica.answer import Uncuttable, body, count_rows, cut, error_body
+from serinus.replica.answer import (
+    BadAnswer,
+    Uncuttable,
+    body,
+    count_rows,
+    cut,
+    error_body,
+)
 from serinus.replica.model import Model
+from serinus.replica.nulled import Nulled
+from serinus.replica.oip import OpenInference
+from serinus.replica.origin import marks
 from serinus.replica.protocol import Format, Frame, Kind
+from serinus.replica.sizes import Sizes
 from serinus.replica.unit import Unit
 
 __all__ = ["Observer", "Request", "Scorer"]
@@ -62,6 +73,9 @@ class Scorer:
         batched: bool,
         by_row: bool = True,
         observer: Observer | None = None,
+        nulled: Nulled | None = None,
+        oip: OpenInference | None = None,
+        sizes: Sizes | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         """``by_row``: the model answers one prediction per row, so another count is a fault."""
@@ -69,6 +83,12 @@ class Scorer:
         self._batched = batched
         self._by_row = by_row
         self._observer = observer
+        #: What of answers could only be written as null.
+        self.nulled = nulled or Nulled()
+        self.sizes = sizes or Sizes()
+        self._oip = oip
+        #: Whether anybody has spoken that protocol yet.
+        self._oip_asked = False
         self._clock = clock
         self._batch = 0
 
@@ -78,29 +98,55 @@ class Scorer:
         groups: dict[Hashable, list[tuple[int, Unit]]] = {}
         began = self._clock()
         for at, request in enumerate(requests):
-            frame = request.frame
-            if frame.aux and (began - request.received) * 1000 > frame.aux:
-                answers[at] = self._failure(frame.id, _late(frame))
+            unit = self._read(request, began)
+            if isinstance(unit, Frame):
+                answers[at] = unit
                 continue
-            try:
-                unit = self._model.intake.parse(frame.body, frame.format)
-            except SerinusError as error:
-                answers[at] = self._failure(frame.id, error)
-                if self._observer is not None:
-                    self._observer.refused(frame, error)
-            except Exception as error:  # noqa: BLE001 - a fault in reading must not end the process
-                _log.exception("action=read_failed")
-                answers[at] = self._failure(frame.id, InternalError(_words(error)))
-            else:
-                # A unit without a key shares with nobody: its own place is its key.
-                key = unit.key if self._batched and unit.key is not None else (None, at)
-                groups.setdefault(key, []).append((at, unit))
+            # A unit without a key shares with nobody: its own place is its key.
+            key = unit.key if self._batched and unit.key is not None else (None, at)
+            groups.setdefault(key, []).append((at, unit))
         for group in groups.values():
             frames = [requests[at].frame for at, _ in group]
             found = self._group(frames, [unit for _, unit in group])
             for (at, _), frame in zip(group, found, strict=True):
                 answers[at] = frame
-        return [answer for answer in answers if answer is not None]
+        found = [answer for answer in answers if answer is not None]
+        if self._oip_asked:
+            return self._as_asked(requests, found)
+        return found
+
+    def _read(self, request: Request, began: float) -> Unit | Frame:
+        """What the model is to be asked, or the answer to who asked for something else."""
+        frame = request.frame
+        if frame.aux and (began - request.received) * 1000 > frame.aux:
+            return self._failure(frame.id, _late(frame))
+        try:
+            if frame.format is not Format.OIP:
+                return self._model.intake.parse(frame.body, frame.format)
+            self._oip_asked = True
+            if self._oip is None:
+                return self._model.intake.parse(frame.body, frame.format)  # which refuses it
+            return self._oip.read(frame.body) if frame.body else self._described(frame, self._oip)
+        except SerinusError as error:
+            if self._observer is not None:
+                self._observer.refused(frame, error)
+            return self._failure(frame.id, error)
+        except Exception as error:  # noqa: BLE001 - a fault in reading must not end the process
+            _log.exception("action=read_failed", extra=marks(frame))
+            return self._failure(frame.id, InternalError(_words(error)))
+
+    def _described(self, frame: Frame, oip: OpenInference) -> Frame:
+        content = oip.metadata
+        return Frame(Kind.RESPONSE, frame.id, content, b"", Format.JSON, 200, 0, self._batch)
+
+    def _as_asked(self, requests: Sequence[Request], answers: list[Frame]) -> list[Frame]:
+        """Errors in the form of the protocol by which each was asked."""
+        return [
+            msgspec.structs.replace(answer, body=OpenInference.refusal(answer.body))
+            if answer.status >= 400 and request.frame.format is Format.OIP
+            else answer
+            for request, answer in zip(requests, answers, strict=True)
+        ]
 
     def _group(self, frames: Sequence[Frame], units: list[Unit]) -> list[Frame]:
         if len(units) > 1:
@@ -116,10 +162,14 @@ class Scorer:
         counts = [unit.rows or 0 for unit in units]
         self._check_rows(output, sum(counts), strictly=True)
         batch = self._batch
+        bodies = cut(output, counts)
+        if self._oip is not None and self._oip_asked:
+            bodies = self._oip.rewritten(bodies, output, units)
         answers = [
             Frame(Kind.RESPONSE, frame.id, each, b"", Format.JSON, 200, took, batch)
-            for frame, each in zip(frames, cut(output, counts), strict=True)
+            for frame, each in zip(frames, bodies, strict=True)
         ]
+        self.nulled.look(output, [answer.body for answer in answers])
         if self._observer is not None:
             self._observer.answered(frames, units, answers, output)
         return answers
@@ -130,15 +180,17 @@ class Scorer:
         try:
             output, took = self._predict([unit])
             self._check_rows(output, unit.rows, strictly=False)
-            answer = Frame(
-                Kind.RESPONSE, id_, body(output), b"", Format.JSON, 200, took, self._batch
-            )
+            if unit.asked is None or self._oip is None:
+                content = body(output)
+            else:
+                content = self._oip.write(output, unit.asked)
+            answer = Frame(Kind.RESPONSE, id_, content, b"", Format.JSON, 200, took, self._batch)
         except SerinusError as error:
             return self._failure(id_, error, took)
         except _Wrong as error:
-            return self._failure(id_, InternalError(f"{error}."), took)
+            return self._failure(id_, BadAnswer(f"{error}."), took)
         except Exception as error:  # noqa: BLE001 - a model may raise anything
-            _log.exception("action=predict_failed")
+            _log.exception("action=predict_failed", extra=marks(frame))
             took = self._micros(began)
             return self._failure(
                 id_,
@@ -148,18 +200,20 @@ class Scorer:
                 took,
             )
         except BaseException as error:  # noqa: BLE001 - sys.exit must not end the process
-            _log.exception("action=predict_exited")
+            _log.exception("action=predict_exited", extra=marks(frame))
             return self._failure(
                 id_,
-                InternalError(f"The model tried to end its process ({_words(error)})."),
+                BadAnswer(f"The model tried to end its process ({_words(error)})."),
                 self._micros(began),
             )
+        self.nulled.look(output, [answer.body])
         if self._observer is not None:
             self._observer.answered([frame], [unit], [answer], output)
         return answer
 
     def _predict(self, units: list[Unit]) -> tuple[Any, int]:
         data = self._model.intake.join(units)
+        self.sizes.count(len(units))
         self._batch = (self._batch + 1) & _U32
         began = self._clock()
         output = self._model.predict(data, units[0].params)

@@ -26,13 +26,17 @@ from serinus.parity.folder import (
 from serinus.parity.shape import Shape, shape_of
 from serinus.parity.wire import Running
 from serinus.replica.batching import Proof, prove
-from serinus.replica.inspector import Inspector
+from serinus.replica.card import read_card
+from serinus.replica.inspector import Files, Inspector
 from serinus.replica.launch import Launch, Phase, Status
 from serinus.replica.loop import Aside, Loop
 from serinus.replica.model import Model, load
+from serinus.replica.nulled import Nulled
+from serinus.replica.oip import OpenInference
 from serinus.replica.protocol import PROTOCOL_VERSION, Hello, Kind
 from serinus.replica.question import format_of
 from serinus.replica.scorer import Observer, Scorer
+from serinus.replica.sizes import Sizes
 from serinus.replica.unit import Unit
 from serinus.replica.watcher import Watcher
 
@@ -51,18 +55,22 @@ _log = logging.getLogger(__name__)
 
 def prepare(launch: Launch, random: Random) -> tuple[Status, Loop]:
     """Load and prove the model and listen; raises whatever the model's own code raises."""
+    files = Files(Path(launch.model_path))
     model = load(Path(launch.model_path), intake=launch.intake)
     contract, golden = promised(Path(launch.model_path))
     proof = prove_batching(model, launch, random, golden)
     hello = Hello(PROTOCOL_VERSION, launch.replica_id, launch.model_digest, os.getpid())
-    watcher = watcher_of(launch, random) if launch.live else None
-    asides: dict[Kind, Aside] = {Kind.INSPECT: inspector_of(model, contract, launch, proof).answer}
+    nulled = Nulled()
+    sizes = Sizes()
+    watcher = watcher_of(launch, random, nulled, sizes) if launch.live else None
+    inspector = inspector_of(model, contract, launch, proof, files)
+    asides: dict[Kind, Aside] = {Kind.INSPECT: inspector.answer}
     if watcher is not None:
         asides[Kind.WATCH] = watcher.live
         watcher.start()
     loop = Loop(
         _listen(Path(launch.socket_path)),
-        scorer_of(model, proof, watcher),
+        scorer_of(model, proof, watcher, nulled, _open_inference(launch, model), sizes),
         hello,
         max_batch=launch.max_batch,
         drain_s=launch.drain_s,
@@ -72,17 +80,45 @@ def prepare(launch: Launch, random: Random) -> tuple[Status, Loop]:
     return status, loop
 
 
-def scorer_of(model: Model, proof: Proof, observer: Observer | None = None) -> Scorer:
+def _open_inference(launch: Launch, model: Model) -> OpenInference | None:
+    """None for a signature that can't be read: the model serves all the same."""
+    try:
+        return OpenInference(read_card(Path(launch.model_path)), model.intake)
+    except (ValueError, KeyError, TypeError) as error:
+        _log.warning("action=no_open_inference reason=%r", error)
+        return None
+
+
+def scorer_of(
+    model: Model,
+    proof: Proof,
+    observer: Observer | None = None,
+    nulled: Nulled | None = None,
+    oip: OpenInference | None = None,
+    sizes: Sizes | None = None,
+) -> Scorer:
     """What answers requests."""
-    return Scorer(model, batched=proof.batched, by_row=_by_row(model), observer=observer)
+    return Scorer(
+        model,
+        batched=proof.batched,
+        by_row=_by_row(model),
+        observer=observer,
+        nulled=nulled,
+        oip=oip,
+        sizes=sizes,
+    )
 
 
-def watcher_of(launch: Launch, random: Random) -> Watcher:
+def watcher_of(
+    launch: Launch, random: Random, nulled: Nulled | None = None, sizes: Sizes | None = None
+) -> Watcher:
     """What counts live values."""
     return Watcher(
         lambda: _shape(Path(launch.model_path)),
         incarnation=secrets.token_hex(8),
         random=random,
+        nulled=nulled,
+        sizes=sizes,
         # Values are counted by the hour in which they came.
         wall=time.time,  # noqa: TID251
     )
@@ -99,7 +135,11 @@ def _shape(path: Path) -> tuple[Shape, Contract] | None:
 
 
 def inspector_of(
-    model: Model, contract: Contract | None, launch: Launch, proof: Proof
+    model: Model,
+    contract: Contract | None,
+    launch: Launch,
+    proof: Proof,
+    files: Files | None = None,
 ) -> Inspector:
     """What answers questions about stages."""
     identity = Running(
@@ -109,7 +149,7 @@ def inspector_of(
         batched=proof.batched,
         batching=proof.reason,
     )
-    return Inspector(model, contract, identity)
+    return Inspector(model, contract, identity, files)
 
 
 def promised(path: Path) -> tuple[Contract | None, tuple[GoldenRow, ...]]:

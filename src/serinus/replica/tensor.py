@@ -130,6 +130,12 @@ class TensorIntake:
             return self._unit(self._from_table(parquet_table(body, self._names())), None)
         raise UnsupportedMediaType("This model reads application/json, text/csv and Parquet.")
 
+    def take(self, tensors: dict[str, Any], params: dict[str, Any] | None) -> Unit:
+        """The same for tensors by name, as nested lists."""
+        sole = len(tensors) == 1 and self._names() is None
+        data = self._sole(next(iter(tensors.values()))) if sole else self._named(tensors)
+        return self._unit(data, params)
+
     def accept(self, data: Any) -> Any:
         """The model's input for an array, or a mapping of arrays, from the same process.
 

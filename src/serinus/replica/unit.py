@@ -24,6 +24,10 @@ class Unit(msgspec.Struct, gc=False):
     params: dict[str, Any] | None = None
     #: Columns that the model doesn't know and that were dropped.
     extra: int = 0
+    #: Field, kind and number of what was let pass; None: this reader lets nothing pass.
+    coerced: tuple[tuple[str, str, int], ...] | None = None
+    #: What else was asked for, by requests of the Open Inference Protocol.
+    asked: Any = None
 
 
 class Intake(Protocol):
@@ -34,6 +38,10 @@ class Intake(Protocol):
 
     def parse(self, body: bytes, format_: Format) -> Unit:
         """Read one body; raises BadRequest or UnsupportedMediaType, which say what is wrong."""
+        ...
+
+    def take(self, tensors: dict[str, Any], params: dict[str, Any] | None) -> Unit:
+        """The same for tensors as nested lists; raises BadRequest."""
         ...
 
     def join(self, units: Sequence[Unit]) -> Any:

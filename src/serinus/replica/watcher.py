@@ -23,7 +23,9 @@ from serinus.parity.live import Cell, Live, Record, read_watch
 from serinus.parity.shape import Shape
 from serinus.parity.sketch import FieldSketch, pack
 from serinus.replica.answered import Answered, Refused, cells_of
+from serinus.replica.nulled import Nulled
 from serinus.replica.protocol import Frame, Kind
+from serinus.replica.sizes import Sizes
 from serinus.replica.tally import Tally
 from serinus.replica.unit import Unit
 from serinus.replica.witness import Witness
@@ -42,6 +44,8 @@ _STEP_ROWS = 1024
 #: Long enough that the serving thread takes the interpreter's lock meanwhile.
 _PAUSE_S = 0.00005
 _QUESTIONS = 16
+#: Rows kept as evidence that go into one answer.
+_RECORD_BYTES = 4 << 20
 
 #: What is known of the model: how its values are counted, and its contract.
 Known = Callable[[], tuple[Shape, Contract] | None]
@@ -64,6 +68,8 @@ class Watcher:
         rate: int = _RATE,
         burst_s: float = _BURST_S,
         tally: Tally | None = None,
+        nulled: Nulled | None = None,
+        sizes: Sizes | None = None,
     ) -> None:
         self._know = know
         self._incarnation = incarnation
@@ -75,6 +81,8 @@ class Watcher:
         #: Rows that may be counted now; what was not used adds up.
         self._budget = self._most
         self._ring: deque[Answered | Refused] = deque()
+        #: Requests that something was let pass in, which is counted of every one.
+        self._let_pass: deque[Answered] = deque(maxlen=_ROOM)
         #: Written by the serving thread only, and by the counting thread only.
         self._put = self._taken = 0
         self._dropped = self._skipped = 0
@@ -85,6 +93,8 @@ class Watcher:
         self._failed = 0
         self._shape: Shape | None = None
         self._tally = tally or Tally()
+        self._nulled = nulled or Nulled()
+        self._sizes = sizes or Sizes()
         self._witness = Witness(None)
         self._questions: dict[int, Frame] = {}
         self._answers: dict[int, Frame] = {}
@@ -109,6 +119,8 @@ class Watcher:
         rows = 0
         for unit in units:
             rows += unit.rows or 1
+        if units[0].coerced is not None:
+            self._let_pass.append(Answered(self._wall(), 0, requests, units, answers, None))
         if self._share < 1.0 and self._random.random() >= self._share:
             self._skipped += rows
             return
@@ -204,11 +216,26 @@ class Watcher:
                     continue  # no gateway sent it: the server verifies its own model
                 caller = self._tally.caller(each.caller(request), hour)
                 groups.setdefault((caller, hour), []).append((each, at))
+        self._count_coerced()
         self._count_skipped(skipped + left_out, groups)
         for (caller, hour), some in groups.items():
             self._fold(caller, hour, some)
         self._adapt(rows + skipped, rows - left_out)
         self._taken += rows
+
+    def _count_coerced(self) -> None:
+        while self._let_pass:
+            each = self._let_pass.popleft()
+            for request, unit in zip(each.requests, each.units, strict=True):
+                if not (unit.coerced and request.meta):
+                    continue
+                hour = int(each.at // 3600)
+                sketch = self._tally.sketch(self._tally.caller(each.caller(request), hour), hour)
+                for field, kind, times in unit.coerced:
+                    known = self._shape is not None and field in self._shape.fields
+                    fields = sketch.coerced.setdefault(kind, {})
+                    name = field if known else ""
+                    fields[name] = fields.get(name, 0) + times
 
     def _draw(
         self, taken: list[Answered | Refused], rows: int
@@ -263,7 +290,8 @@ class Watcher:
                 _log.exception("action=values_not_counted requests=%d", len(same))
 
     def _keep_row(self, caller: str, each: Answered, at: int) -> None:
-        if not self._witness.wants(each.at, each.entity(at, self._witness.keys)):
+        entity = self._witness.entity(each.entity(at, self._witness.keys))
+        if not self._witness.wants(each.at, entity):
             return
         request = each.requests[at]
         self._witness.keep(
@@ -274,6 +302,7 @@ class Watcher:
                 body=request.body,
                 format=request.format.name,
                 answer=each.answers[at].body,
+                entity=entity,
             ),
             each.rows_of(at),
         )
@@ -311,6 +340,9 @@ class Watcher:
             words = f"The question can't be read: {error}."
             return Frame(Kind.LIVE, frame.id, words.encode(), status=400)
         sequence = self._tally.sequence
+        records, row_sequence = (
+            self._witness.since(watch.rows_since, _RECORD_BYTES) if watch.rows else ([], 0)
+        )
         live = Live(
             incarnation=self._incarnation,
             sequence=sequence,
@@ -322,7 +354,12 @@ class Watcher:
             dropped=self._dropped,
             evicted=self._tally.evicted,
             failed=self._failed,
-            records=self._witness.records if watch.rows else [],
+            nan=self._nulled.nan,
+            infinite=self._nulled.infinite,
+            batches=list(self._sizes.batches),
+            batched=self._sizes.requests,
+            records=records,
+            row_sequence=row_sequence,
         )
         return Frame(Kind.LIVE, frame.id, msgspec.msgpack.encode(live), status=200)
 

@@ -7,6 +7,7 @@ that the contract marks as private.
 import zlib
 from collections import deque
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 from serinus.parity.contract import Contract, Privacy
@@ -41,10 +42,13 @@ class Witness:
         self.keys = tuple(sorted({key for field in fields for key in field.entity_keys}))
         self._private = {f.name: f.privacy for f in fields if f.privacy is not Privacy.PLAIN}
         self._salt = contract.training.fingerprint if contract is not None else ""
+        self._seed = zlib.crc32(self._salt.encode())
         self._per_second = per_second
         self._max_bytes = max_bytes
         self._records: deque[tuple[int, Record]] = deque()
         self._bytes = 0
+        #: How many were ever kept: the number of the last one.
+        self._kept = 0
         self._below = _WHOLE
         self._adapted_at = 0.0
         self._taken = 0
@@ -57,11 +61,26 @@ class Witness:
         """What is kept, oldest first."""
         return [record for _, record in self._records]
 
-    def wants(self, at: float, entity: bytes) -> bool:
+    def since(self, number: int, most_bytes: int) -> tuple[list[Record], int]:
+        """The oldest that were kept after that one, as many as may go at once, and their last."""
+        at = self._kept - len(self._records)
+        found: list[Record] = []
+        for size, record in islice(self._records, max(number - at, 0), None):
+            if found and most_bytes < size:
+                break
+            most_bytes -= size
+            found.append(record)
+        return found, max(number, at) + len(found)
+
+    def entity(self, name: bytes) -> int:
+        """The number by which entities are chosen."""
+        return zlib.crc32(name, self._seed)
+
+    def wants(self, at: float, entity: int) -> bool:
         """True for a request of a chosen entity, while the rate allows."""
         if at - self._adapted_at >= _ADAPT_S:
             self._adapt(at)
-        if zlib.crc32(entity) >= self._below:
+        if entity >= self._below:
             return False
         self._allowance = min(
             self._allowance + (at - self._allowed_at) * self._per_second, self._per_second
@@ -113,10 +132,12 @@ class Witness:
             violation=record.violation,
             field=record.field,
             detail=detail,
+            entity=record.entity,
         )
         size = len(body or b"") + len(kept.answer) + _OVERHEAD + 64 * sum(map(len, rows))
         self._records.append((size, kept))
         self._bytes += size
+        self._kept += 1
         while self._bytes > self._max_bytes:
             self._bytes -= self._records.popleft()[0]
 

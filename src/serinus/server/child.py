@@ -88,6 +88,8 @@ def configure_logging(settings: Settings, process: str) -> None:
     shared: list[structlog.typing.Processor] = [
         say_process,
         structlog.processors.add_log_level,
+        # Of records of libraries, and of nothing else that they carry.
+        structlog.stdlib.ExtraAdder(allow=["trace_id"]),
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
     ]

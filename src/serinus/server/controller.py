@@ -19,23 +19,31 @@ from uv import find_uv_bin
 from serinus import __version__
 from serinus.controller.bootstrap import endpoint_name, want_model
 from serinus.controller.collector import Collector
+from serinus.controller.counting import Counting
+from serinus.controller.diary import Diary
+from serinus.controller.dividing import Dividing, settled
 from serinus.controller.evidence import Assessor
 from serinus.controller.executor import Executor
+from serinus.controller.inquirer import Inquirer
 from serinus.controller.links import GatewayLinks
 from serinus.controller.loop import Loop
 from serinus.controller.messages import Messenger, Outside, UndeliveredError
 from serinus.controller.output import replica_logs
 from serinus.controller.prober import Prober
 from serinus.controller.snapshot import Policy
+from serinus.controller.told import Told
 from serinus.controller.verifier import Subject, Verifier
+from serinus.controller.vitals import VitalSigns
 from serinus.engine.artifacts import ModelStore
 from serinus.engine.environment import EnvironmentBuilder
 from serinus.engine.environment import Policy as EnvironmentPolicy
+from serinus.engine.limits import Limits
 from serinus.engine.local import LocalEngine
 from serinus.engine.registry import default_tracking_uri, move_alias, resolve
 from serinus.engine.verifying import verify_replica
 from serinus.entities import ModelRef
 from serinus.errors import SerinusError, TemporarilyUnavailable
+from serinus.parity.diagnosis.values import Routing
 from serinus.parity.verification import Verification
 from serinus.server.child import (
     CONFIG_FAULT,
@@ -66,6 +74,10 @@ def _now() -> datetime:
     return datetime.now(UTC)  # noqa: TID251 - the one clock; everything else is handed it
 
 
+def _hosts(settings: Settings) -> list[str]:
+    return [each.strip() for each in settings.remote_hosts.split(",") if each.strip()]
+
+
 def _new_id() -> str:
     return secrets.token_hex(16)
 
@@ -79,28 +91,39 @@ class _Controller:
         self._layout = Layout(settings.home)
         self.store = Store.open(settings.store)
         self._models = ModelStore(settings.home)
+        builder = EnvironmentBuilder(
+            settings.home,
+            find_uv_bin(),
+            environ=os.environ,
+            policy=EnvironmentPolicy(settings.environments),
+        )
+        left = self._models.sweep() + builder.sweep()
+        if left:
+            _log.info("leftovers_removed", directories=left)
         epoch = self.store.take_epoch()
         self._engine = LocalEngine(
             settings.home,
             self._layout.run,
             store=self._models,
-            builder=EnvironmentBuilder(
-                settings.home,
-                find_uv_bin(),
-                environ=os.environ,
-                policy=EnvironmentPolicy(settings.environments),
-            ),
+            builder=builder,
             clock=_now,
             environ=os.environ,
             lifeline_fd=inheritance.lifeline_fd,
             drain_s=settings.drain,
+            limits=Limits(memory_bytes=settings.replica_memory),
+            remote_hosts=_hosts(settings),
+            log_json=settings.log_format == "json",
         )
         self._assessor = Assessor(self.store)
+        self._counting = Counting(time.monotonic)
+        self._dividing = Dividing(self._counting)
         self._links = GatewayLinks(
             self._layout.links_socket,
             alive=psutil.pid_exists,
             wake=self._wake,
             on_summary=self._assessor.on_summary,
+            counting=self._dividing,
+            on_uses=self.store.tokens.note_uses,
         )
         self._executor = Executor(
             self.store,
@@ -113,6 +136,8 @@ class _Controller:
         )
         # A predict that outlasts every deadline has no caller left to answer.
         self._prober = Prober(hang_s=settings.deadline + 10, clock=time.monotonic, wake=self._wake)
+        told = Told()
+        self._diary = Diary(self._counting, told, self._links.generations, clock=time.monotonic)
         self._collector = Collector(
             self.store,
             clock=time.monotonic,
@@ -120,7 +145,9 @@ class _Controller:
             wall=time.time,  # noqa: TID251
             every_s=settings.live_every,
             retention_h=math.ceil(settings.live_retention / 3600),
+            told=told,
         )
+        self._inquirer = Inquirer(lambda: self._collector.watched, clock=time.monotonic)
         self._messenger = Messenger(self.store, self._outside(), clock=_now)
         self._loop = Loop(
             self.store,
@@ -133,6 +160,7 @@ class _Controller:
             policy=_policy(settings, epoch),
             clock=_now,
             collector=self._collector,
+            diary=self._diary,
             verifier=self._verifier(epoch),
         )
         self._engine.watch(self._wake)
@@ -157,9 +185,17 @@ class _Controller:
     def _wake(self) -> None:
         self._loop.wake()
 
+    def _routing(self, endpoint: str) -> Routing:
+        newest, serving = settled(self._links.generations, time.sleep)
+        return Routing(newest, serving, self._dividing.of(endpoint))
+
     def _resolve(self, uri: str) -> ModelRef:
         return resolve(
-            uri, store=self._models, tracking_uri=self._tracking_uri(), environ=os.environ
+            uri,
+            store=self._models,
+            tracking_uri=self._tracking_uri(),
+            environ=os.environ,
+            remote_hosts=_hosts(self._settings),
         )
 
     def _tracking_uri(self) -> str:
@@ -188,6 +224,9 @@ class _Controller:
             uri = str(path.absolute()) if path.exists() else settings.model
             name = settings.name or endpoint_name(uri)
             want_model(self.store, uri, name, at=_now(), new_id=_new_id)
+        if settings.auth == "required" and not self.store.tokens.grants():
+            hint = "serinus token create --name me --admin"
+            _log.warning("no_token_exists_yet", make_one=hint, home=str(settings.home))
         self._links.start()
         self._prober.start()
         self._collector.start()
@@ -223,9 +262,15 @@ class _Controller:
             new_id=_new_id,
             workspace_id=WORKSPACE_ID,
             refresh_live=self._collector.refresh,
-            evidence=self._collector.records,
+            replicas=self._inquirer.identities,
+            again=self._inquirer.again,
+            routing=self._routing,
             notify=_notify,
             model_directory=self._models.path,
+            vitals=VitalSigns(self._engine, self._counting).of,
+            condition=self._diary.condition,
+            required=self._settings.auth == "required",
+            acknowledged=self._links.acknowledged,
         )
         self._layout.controller_socket.unlink(missing_ok=True)
         return uvicorn.Server(
@@ -265,6 +310,8 @@ def main() -> None:
     """Run until told to end, or until the supervisor dies."""
     inheritance = receive()
     configure_logging(inheritance.settings, inheritance.name)
+    # The store holds the variables of models and the digests of tokens: nobody else need read it.
+    os.umask(0o077)
     try:
         controller = _Controller(inheritance)
         end_with(inheritance.lifeline_fd)

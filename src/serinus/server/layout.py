@@ -57,6 +57,17 @@ class Layout:
         """RouteTables and acknowledgements."""
         return self.run / "links.sock"
 
+    @property
+    def reload(self) -> Path:
+        """How far the last replacement of the gateways is."""
+        return self.run / "reload.json"
+
+    def write_reload(self, content: bytes) -> None:
+        """Replace that file whole."""
+        temporary = self.reload.with_suffix(".new")
+        temporary.write_bytes(content)
+        temporary.replace(self.reload)
+
     def make(self) -> None:
         """Create the directories, closed to other users; raises OSError naming the path."""
         # The database holds the environment variables of models.

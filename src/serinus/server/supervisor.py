@@ -5,23 +5,27 @@ It must stay small and never do a request's or a rollout's work: while it lives,
 
 import ctypes
 import fcntl
-import ipaddress
 import os
 import select
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import psutil
 import structlog
 
+from serinus.gateway.hosts import is_loopback
 from serinus.server.child import CONFIG_FAULT, Inheritance, configure_logging
+from serinus.server.children import Child
 from serinus.server.layout import Layout
+from serinus.server.reload import Reload, ReloadStatus
+from serinus.server.tls import tls_context
 from serinus.settings import Settings
 
 __all__ = ["StartRefused", "Supervisor", "serve"]
@@ -50,22 +54,6 @@ def serve(settings: Settings) -> int:
     return supervisor.run()
 
 
-@dataclass(slots=True)
-class _Child:
-    """One process that must always run."""
-
-    name: str
-    module: str
-    pid: int = 0
-    started_at: float = 0.0
-    failures: int = 0
-    #: Monotonic time before which it is not started again.
-    not_before: float = 0.0
-    ready: bool = False
-    #: Monotonic time of its last sign of life.
-    heard_at: float = 0.0
-
-
 class Supervisor:
     """Takes the home and the port at once; raises StartRefused when either is not to be had."""
 
@@ -74,26 +62,32 @@ class Supervisor:
         self._signals: list[int] = []
         self._ending = False
         self._layout = Layout(settings.home)
-        _refuse_open_door(settings.host)
+        _refuse_open_door(settings)
         try:
             self._layout.make()
         except OSError as error:
             raise StartRefused(f"the home can't be used: {error}") from error
+        if settings.tls_cert:
+            _refuse_bad_certificate(settings)
         self._lock = _take_home(self._layout.lock)
         self._listener = _listen(settings.host, settings.port)
         self._lifeline_read, self._lifeline_write = os.pipe()
         self._voice_read, self._voice_write = os.pipe()
-        self._children = [_Child("controller", "serinus.server.controller")]
-        self._children += [
-            _Child(f"gateway-{number}", "serinus.server.gateway")
-            for number in range(settings.gateways)
-        ]
+        self._children = [Child("controller", "serinus.server.controller")]
+        #: Gateways so far: none ever has the name of another one.
+        self._count = 0
+        for _ in range(settings.gateways):
+            self.add_gateway()
+        self._reload = Reload(self, self._show_reload, drain_s=settings.drain)
+        self._reload_wanted = False
+        self._layout.reload.unlink(missing_ok=True)  # an earlier server's
 
     @property
     def url(self) -> str:
         """Where clients reach this server."""
         host, port = self._listener.getsockname()[:2]
-        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        scheme = "https" if self.settings.tls_cert else "http"
+        return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
     def run(self) -> int:
         """Supervise until SIGTERM or SIGINT; then drain. Returns the exit code."""
@@ -106,6 +100,7 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, lambda number, _: self._signals.append(number))
         signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.signal(signal.SIGUSR1, lambda *_: self._want_reload())
         announced = False
         code = 0
         while not self._signals:
@@ -121,11 +116,49 @@ class Supervisor:
             if self._voice_read in readable:
                 self._hear(os.read(self._voice_read, 65536).decode())
             self._end_silent()
+            self._replace()
             if not announced and all(child.ready for child in self._children):
                 announced = True
+                self._reload.announce()
                 _log.info("listening", url=self.url, home=str(self._layout.home), pid=os.getpid())
         self._shut_down()
         return code
+
+    # What a reload asks for
+
+    def gateways(self) -> list[Child]:
+        """All gateways, also those that start or end."""
+        return [child for child in self._children if child.speaks]
+
+    def add_gateway(self) -> Child:
+        """One more gateway, which is started at once and started again if it ends."""
+        child = Child(f"gateway-{self._count}", "serinus.server.gateway")
+        self._count += 1
+        self._children.append(child)
+        return child
+
+    def forget(self, child: Child) -> None:
+        """Keep it no longer. A process that is still there is killed."""
+        self._children.remove(child)
+        self.tell(child, signal.SIGKILL)
+
+    def tell(self, child: Child, number: signal.Signals) -> None:
+        """Signal its process."""
+        if child.pid > 0:
+            with suppress(ProcessLookupError):
+                os.kill(child.pid, number)
+
+    def _want_reload(self) -> None:
+        self._reload_wanted = True
+
+    def _show_reload(self, status: ReloadStatus) -> None:
+        self._layout.write_reload(msgspec.json.encode(status))
+
+    def _replace(self) -> None:
+        if self._reload_wanted:
+            self._reload_wanted = False
+            self._reload.ask()
+        self._reload.turn(time.monotonic())
 
     def _hear(self, names: str) -> None:
         now = time.monotonic()
@@ -141,7 +174,7 @@ class Supervisor:
         now = time.monotonic()
         for child in self._children:
             spoken = child.heard_at > child.started_at
-            if child.pid > 0 and spoken and _speaks(child) and now - child.heard_at > _LEASE_S:
+            if child.pid > 0 and spoken and child.speaks and now - child.heard_at > _LEASE_S:
                 _log.error("gateway_silent", name=child.name, pid=child.pid, lease_s=_LEASE_S)
                 os.kill(child.pid, signal.SIGKILL)
                 child.heard_at = 0.0
@@ -149,11 +182,11 @@ class Supervisor:
     def _start_due(self) -> None:
         now = time.monotonic()
         for child in self._children:
-            if child.pid == 0 and now >= child.not_before:
+            if child.pid == 0 and now >= child.not_before and not child.retired_at:
                 self._start(child, now)
 
-    def _start(self, child: _Child, now: float) -> None:
-        listen_fd = self._listener.fileno() if _speaks(child) else -1
+    def _start(self, child: Child, now: float) -> None:
+        listen_fd = self._listener.fileno() if child.speaks else -1
         told = Inheritance(
             child.name, self.settings, self._lifeline_read, self._voice_write, listen_fd
         )
@@ -185,7 +218,7 @@ class Supervisor:
                 if child.pid == pid:
                     self._note_end(child, os.waitstatus_to_exitcode(status))
 
-    def _note_end(self, child: _Child, code: int) -> None:
+    def _note_end(self, child: Child, code: int) -> None:
         now = time.monotonic()
         if code == CONFIG_FAULT and not child.ready:
             child.pid = -1
@@ -194,7 +227,7 @@ class Supervisor:
         child.failures = 0 if lived > _SETTLED_S else child.failures + 1
         pause = _BACKOFF_S[min(child.failures, len(_BACKOFF_S) - 1)]
         child.pid, child.not_before = 0, now + pause
-        if not self._ending:
+        if not (self._ending or child.retired_at):
             _log.warning("process_ended", name=child.name, code=code, restart_in_s=pause)
 
     def _shut_down(self) -> None:
@@ -203,7 +236,7 @@ class Supervisor:
         self._ending = True
         self._signals.clear()
         self._listener.close()
-        gateways = [child for child in self._children if _speaks(child)]
+        gateways = [child for child in self._children if child.speaks]
         self._end(gateways, self.settings.drain + 1)
         self._end([child for child in self._children if child not in gateways], 10.0)
         os.close(self._lifeline_write)  # replicas end when nothing holds this any more
@@ -211,7 +244,7 @@ class Supervisor:
         self._layout.lock.write_text("")
         _log.info("ended")
 
-    def _end(self, children: list[_Child], patience_s: float) -> None:
+    def _end(self, children: list[Child], patience_s: float) -> None:
         for child in children:
             if child.pid > 0:
                 os.kill(child.pid, signal.SIGTERM)
@@ -237,22 +270,34 @@ class Supervisor:
             time.sleep(0.02)
 
 
-def _speaks(child: _Child) -> bool:
-    """True for gateways: they hold the socket, and they must go on giving signs of life."""
-    return child.name.startswith("gateway")
-
-
-def _refuse_open_door(host: str) -> None:
+def _refuse_open_door(settings: Settings) -> None:
     """Nobody but this machine may reach a server that asks nobody who they are."""
-    try:
-        closed = host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        closed = False
-    if not closed:
+    if bool(settings.tls_cert) != bool(settings.tls_key):
+        raise StartRefused("SERINUS_TLS_CERT and SERINUS_TLS_KEY go together; set both or neither")
+    if is_loopback(settings.host):
+        return
+    where = f"--host {settings.host} can be reached from other machines"
+    if settings.auth != "required":
         raise StartRefused(
-            f"--host {host} is not a loopback address, and this version has no access control; "
-            "listen on 127.0.0.1 and put an authenticating proxy in front"
+            f"{where}, so callers must have tokens: add --auth (and make the first token with "
+            "`serinus token create --name me --admin`), or listen on 127.0.0.1"
         )
+    if not (settings.tls_cert or settings.behind_tls_proxy):
+        raise StartRefused(
+            f"{where}, and tokens must not travel in the clear: set SERINUS_TLS_CERT and "
+            "SERINUS_TLS_KEY, or put a proxy that speaks TLS in front and say --behind-tls-proxy"
+        )
+
+
+def _refuse_bad_certificate(settings: Settings) -> None:
+    """Say so now, not in a gateway that starts again and again."""
+    try:
+        tls_context(settings)
+    except (OSError, ssl.SSLError) as error:
+        raise StartRefused(
+            f"TLS can't be spoken with {settings.tls_cert} and {settings.tls_key}: {error}; give "
+            "a certificate and its key, both as PEM"
+        ) from error
 
 
 def _take_home(path: Path) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, func, insert, select, update
 
 from serinus.entities import ConfigUpdate, Deployment, EndpointConfig
-from serinus.errors import ResourceConflict, ResourceDoesNotExist
+from serinus.errors import InvalidState, ResourceConflict, ResourceDoesNotExist
 from serinus.store import rows, tables
 from serinus.store.failures import FencedOut
 from serinus.store.instants import to_millis
@@ -16,7 +16,10 @@ from serinus.store.reading import config_at, live_row
 
 __all__ = [
     "MISSING",
+    "NOTHING_TO_STOP",
+    "STOPPED",
     "activate",
+    "anew",
     "copy_to_active",
     "fail",
     "fence",
@@ -24,13 +27,22 @@ __all__ = [
     "live",
     "put_pending",
     "resume_pending",
+    "start",
+    "stop",
     "update_endpoint",
+    "versions",
 ]
 
 _endpoints, _configs, _entities = tables.endpoints, tables.configs, tables.served_entities
 
 # The words of the service that the clients were written for.
 MISSING = "Endpoint with name '{}' does not exist."
+STOPPED = (
+    "Endpoint '{0}' is stopped. Start it first: POST /api/2.0/serving-endpoints/{0}/config:start."
+)
+NOTHING_TO_STOP = (
+    "Endpoint '{}' serves nothing that could be stopped; delete it, or mend its config."
+)
 
 
 def live(connection: Connection, name: str) -> Row[Any]:
@@ -184,7 +196,59 @@ def copy_to_active(connection: Connection, endpoint_id: str, version: int, at: d
     )
 
 
+def stop(connection: Connection, row: Row[Any], at: datetime) -> bool:
+    """Let the endpoint answer nobody; False when it is stopped already.
+
+    Raises ResourceConflict while an update is in progress, InvalidState when nothing serves.
+    """
+    if row.stopped:
+        return False
+    _must_be_idle(row)
+    if row.active_version is None:
+        raise InvalidState(NOTHING_TO_STOP.format(row.name))
+    update_endpoint(connection, row.id, at, stopped=True)
+    return True
+
+
+def start(connection: Connection, row: Row[Any], at: datetime) -> bool:
+    """Have what was stopped deployed again, as the next version; False when it is not stopped."""
+    if not row.stopped:
+        return False
+    update_endpoint(connection, row.id, at, stopped=False)
+    stopped = config_at(connection, row.id, row.active_version)
+    if stopped is None:
+        raise ValueError(f"endpoint {row.id} has no config {row.active_version}")
+    awake = live(connection, row.name)
+    put_pending(connection, awake, lambda version: anew(stopped, version, at), at)
+    return True
+
+
+def anew(config: EndpointConfig, version: int, at: datetime) -> EndpointConfig:
+    """The config as one that is to be deployed: of the same pinned models."""
+    entities = tuple(
+        replace(
+            each,
+            environment=None,
+            deployment=Deployment.CREATING,
+            deployment_message="Starting again.",
+        )
+        for each in config.entities
+    )
+    return replace(config, version=version, entities=entities, created_at=at)
+
+
+def versions(connection: Connection, endpoint_id: str, before: int | None, limit: int) -> list[int]:
+    """Config versions of an endpoint below ``before``, the newest first."""
+    query = select(_configs.c.version).where(_configs.c.endpoint_id == endpoint_id)
+    if before is not None:
+        query = query.where(_configs.c.version < before)
+    found = connection.execute(query.order_by(_configs.c.version.desc()).limit(limit))
+    return [int(each) for each in found.scalars()]
+
+
 def _must_be_idle(row: Row[Any]) -> None:
+    if row.stopped:
+        raise InvalidState(STOPPED.format(row.name))
     if row.config_update == ConfigUpdate.IN_PROGRESS.value:
         raise ResourceConflict(
             f"Endpoint {row.name} is currently updating. Wait until its config_update is "

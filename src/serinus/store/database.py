@@ -27,7 +27,8 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from serinus.errors import InvalidParameterValue
-from serinus.store import tables
+from serinus.store import access_tables, tables
+from serinus.store.acts import current_act, described, record
 from serinus.store.failures import StoreAway, StoreBusy, StoreError
 from serinus.store.versions import bring_up_to_date
 
@@ -40,8 +41,13 @@ BUSY_TIMEOUT_S = 5.0
 _MIGRATION_LOCK = 0x5E_1205
 
 #: What the counter of changes counts (see `serinus.store.kept`), and where it is noted meanwhile.
-_COUNTED = frozenset({tables.endpoints, tables.configs, tables.served_entities})
+_COUNTED = frozenset(
+    {tables.endpoints, tables.configs, tables.served_entities}
+    | {access_tables.tokens, access_tables.grants}
+)
 _CHANGED = "serinus_changed"
+#: Whether a transaction wrote anything, for the record of who did it.
+_WROTE = "serinus_wrote"
 
 
 class Database:
@@ -89,8 +95,13 @@ class Database:
             with self._translated(), self._begin(write=True) as connection:
                 # PostgreSQL's counterpart of BEGIN IMMEDIATE; SQLite renders no FOR UPDATE.
                 connection.execute(select(tables.control.c.epoch).with_for_update())
-                connection.info.pop(_CHANGED, None)  # of a transaction that was rolled back
+                for note in (_CHANGED, _WROTE):  # of a transaction that was rolled back
+                    connection.info.pop(note, None)
+                act = current_act()
+                before = described(connection, act) if act is not None else {}
                 yield connection
+                if act is not None and connection.info.pop(_WROTE, False):
+                    record(connection, act, before)
                 if connection.info.pop(_CHANGED, False):
                     count = tables.control.c.changes + 1
                     connection.execute(update(tables.control).values(changes=count))
@@ -216,8 +227,10 @@ def _begin_sqlite(connection: Connection) -> None:
 
 def _note_change(connection: Connection, statement: Any, *_: object) -> None:
     """Whoever writes need not think of the counter, so nobody can forget it."""
-    if isinstance(statement, UpdateBase) and statement.table in _COUNTED:
-        connection.info[_CHANGED] = True
+    if isinstance(statement, UpdateBase):
+        connection.info[_WROTE] = True
+        if statement.table in _COUNTED:
+            connection.info[_CHANGED] = True
 
 
 def _where(url: URL) -> str:

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, select
 
+from serinus.access import Grant, Right
 from serinus.entities import Endpoint, EndpointConfig
-from serinus.store import rows, tables
+from serinus.store import access_tables, rows, tables
 from serinus.store.reading import config_at, read_endpoints
 from serinus.traffic import RouteTable
 
@@ -24,6 +25,7 @@ class _Known:
     changes: int
     endpoints: tuple[Endpoint, ...] | None = None
     configs: dict[tuple[str, int], EndpointConfig | None] = field(default_factory=dict)
+    grants: tuple[Grant, ...] | None = None
 
 
 class Kept:
@@ -49,6 +51,13 @@ class Kept:
             known.configs[key] = config_at(connection, endpoint_id, version)
         return known.configs[key]
 
+    def grants(self, connection: Connection) -> tuple[Grant, ...]:
+        """Every token in force, by id."""
+        known = self._at(connection)
+        if known.grants is None:
+            known.grants = _grants_now(connection)
+        return known.grants
+
     def routes(self, connection: Connection) -> RouteTable:
         """The routes that were last published: one generation is one table, for ever."""
         generation = connection.execute(select(tables.routing.c.generation)).scalar_one()
@@ -72,4 +81,23 @@ class Kept:
 def routes_now(connection: Connection) -> RouteTable:
     """The published routes, read afresh."""
     row = connection.execute(select(tables.routing)).one()
-    return RouteTable(row.generation, rows.routes_of(row.routes))
+    return RouteTable(row.generation, rows.routes_of(row.routes), rows.grants_of(row.grants))
+
+
+def _grants_now(connection: Connection) -> tuple[Grant, ...]:
+    tokens, grants = access_tables.tokens, access_tables.grants
+    rights: dict[str, dict[str, Right]] = {}
+    for row in connection.execute(select(grants).order_by(grants.c.endpoint)):
+        rights.setdefault(row.principal, {})[row.endpoint] = Right(row.level)
+    live = select(tokens).where(tokens.c.revoked_at.is_(None)).order_by(tokens.c.id)
+    return tuple(
+        Grant(
+            row.id,
+            row.name,
+            row.digest,
+            row.admin,
+            None if row.expires_at is None else row.expires_at / 1000,
+            rights.get(row.name, {}),
+        )
+        for row in connection.execute(live)
+    )

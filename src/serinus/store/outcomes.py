@@ -30,6 +30,8 @@ class Taken(Enum):
     DUPLICATE = "duplicate"
     #: The label window of its request is over.
     TOO_LATE = "too_late"
+    #: No rollout waits for it; it is kept with a request that was sampled for diagnoses.
+    SAMPLED = "sampled"
     #: No request of that id is kept.
     UNKNOWN = "unknown"
 

@@ -8,10 +8,12 @@ from datetime import datetime
 
 from sqlalchemy import Connection, delete, insert, select, update
 
-from serinus.entities import Endpoint, EndpointConfig, ServedEntity
+from serinus.access import Grant
+from serinus.entities import Endpoint, EndpointConfig, RateLimit, ServedEntity
 from serinus.errors import ResourceAlreadyExists, ResourceDoesNotExist
 from serinus.store import configs, rows, tables
 from serinus.store import journal as journals
+from serinus.store.audit import Audit
 from serinus.store.database import BUSY_TIMEOUT_S, Database
 from serinus.store.failures import FencedOut, StoreBusy, StoreError
 from serinus.store.instants import to_millis
@@ -21,6 +23,8 @@ from serinus.store.live import LiveHours
 from serinus.store.outcomes import Outcomes
 from serinus.store.reading import live_row, read_endpoints
 from serinus.store.rollouts import Rollouts
+from serinus.store.samples import Samples
+from serinus.store.tokens import Tokens, forget_endpoint
 from serinus.store.verifications import Verifications
 from serinus.traffic import EndpointRoutes, RouteTable
 
@@ -46,6 +50,9 @@ class Store:
         self.outcomes = Outcomes(database)
         self.verifications = Verifications(database)
         self.live = LiveHours(database)
+        self.tokens = Tokens(database, self._kept)
+        self.audit = Audit(database)
+        self.samples = Samples(database)
 
     @classmethod
     def open(cls, url: str, *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> "Store":
@@ -127,6 +134,8 @@ class Store:
         default: bool | None = None,
         verify_after: datetime | None = None,
         caller: str | None = None,
+        echo: dict[str, object] | None = None,
+        rate_limits: tuple[RateLimit, ...] | None = None,
         journal: Sequence[JournalEntry] = (),
     ) -> Endpoint:
         """Change what has no part in a config; None leaves a field as it is.
@@ -140,6 +149,8 @@ class Store:
             "is_default": default,
             "verify_after": again,
             "caller": caller,
+            "echo": echo,
+            "rate_limits": None if rate_limits is None else rows.limits_row(rate_limits),
         }
         with self._database.write() as connection:
             row = configs.live(connection, name)
@@ -150,6 +161,63 @@ class Store:
             journals.append(connection, journal)
             return _live(connection, name)
 
+    def stop_endpoint(
+        self, name: str, at: datetime, *, journal: Sequence[JournalEntry] = ()
+    ) -> Endpoint:
+        """Let it answer nobody and run nothing. Idempotent.
+
+        Raises ResourceConflict while an update is in progress, InvalidState when nothing serves.
+        """
+        with self._database.write() as connection:
+            if configs.stop(connection, configs.live(connection, name), at):
+                journals.append(connection, journal)
+            return _live(connection, name)
+
+    def start_endpoint(
+        self, name: str, at: datetime, *, journal: Sequence[JournalEntry] = ()
+    ) -> Endpoint:
+        """Have what it served when it was stopped deployed again, as a new version. Idempotent."""
+        with self._database.write() as connection:
+            if configs.start(connection, configs.live(connection, name), at):
+                journals.append(connection, journal)
+            return _live(connection, name)
+
+    def change_tags(
+        self,
+        name: str,
+        change: Callable[[dict[str, str]], dict[str, str]],
+        at: datetime,
+        *,
+        journal: Sequence[JournalEntry] = (),
+    ) -> Endpoint:
+        """Replace the tags by what ``change`` makes of them, whoever else changes them now."""
+        with self._database.write() as connection:
+            row = configs.live(connection, name)
+            tags = change(dict(row.tags))
+            if tags != row.tags:
+                configs.update_endpoint(connection, row.id, at, tags=tags)
+                journals.append(connection, journal)
+            return _live(connection, name)
+
+    def set_echo(
+        self, name: str, key: str, value: object, at: datetime, *, journal: Sequence[JournalEntry]
+    ) -> Endpoint:
+        """Keep one of the fields that are only echoed, beside the others."""
+        with self._database.write() as connection:
+            row = configs.live(connection, name)
+            configs.update_endpoint(connection, row.id, at, echo={**row.echo, key: value})
+            journals.append(connection, journal)
+            return _live(connection, name)
+
+    def history(
+        self, endpoint_id: str, *, before: int | None = None, limit: int = 20
+    ) -> tuple[EndpointConfig, ...]:
+        """Configs of an endpoint with a version below ``before``, the newest first."""
+        with self._database.read() as connection:
+            versions = configs.versions(connection, endpoint_id, before, limit)
+            found = (self._kept.config(connection, endpoint_id, each) for each in versions)
+            return tuple(each for each in found if each is not None)
+
     def delete_endpoint(
         self, name: str, at: datetime, *, journal: Sequence[JournalEntry] = ()
     ) -> None:
@@ -159,6 +227,7 @@ class Store:
             configs.update_endpoint(
                 connection, row.id, at, deleted_at=to_millis(at), is_default=False
             )
+            forget_endpoint(connection, name)
             journals.append(connection, journal)
 
     def purge(
@@ -246,20 +315,26 @@ class Store:
     def publish(
         self,
         endpoints: tuple[EndpointRoutes, ...],
+        grants: tuple[Grant, ...] = (),
         *,
         epoch: int,
         journal: Sequence[JournalEntry] = (),
     ) -> RouteTable:
-        """Make these the routes, as the next generation; the last table when nothing changed."""
+        """Make these the routes and the tokens in force, as the next generation.
+
+        The last table when nothing changed.
+        """
         with self._database.write() as connection:
             configs.fence(connection, epoch)
             last = routes_now(connection)
-            if last.endpoints == endpoints:
+            if last.endpoints == endpoints and last.grants == grants:
                 return last
-            table = RouteTable(last.generation + 1, endpoints)
+            table = RouteTable(last.generation + 1, endpoints, grants)
             connection.execute(
                 update(tables.routing).values(
-                    generation=table.generation, routes=rows.routes_row(endpoints)
+                    generation=table.generation,
+                    routes=rows.routes_row(endpoints),
+                    grants=rows.grants_row(grants),
                 )
             )
             journals.append(connection, journal)

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Row
 
+from serinus.access import Grant
 from serinus.entities import (
     ConfigUpdate,
     Deployment,
@@ -14,6 +15,7 @@ from serinus.entities import (
     EndpointConfig,
     EnvironmentRef,
     ModelRef,
+    RateLimit,
     Reading,
     ServedEntity,
 )
@@ -28,6 +30,9 @@ __all__ = [
     "endpoint_row",
     "entity_progress",
     "entity_rows",
+    "grants_of",
+    "grants_row",
+    "limits_row",
     "routes_of",
     "routes_row",
 ]
@@ -52,6 +57,9 @@ def endpoint_row(endpoint: Endpoint) -> dict[str, Any]:
         "route_optimized": endpoint.route_optimized,
         "is_default": endpoint.default,
         "caller": endpoint.caller,
+        "stopped": endpoint.stopped,
+        "echo": endpoint.echo,
+        "rate_limits": limits_row(endpoint.rate_limits),
         "verify_after": to_millis(endpoint.verify_after) if endpoint.verify_after else None,
         "config_update": endpoint.update.value,
         "last_version": max(versions, default=0),
@@ -78,7 +86,15 @@ def endpoint_of(row: Row[Any], configs: dict[tuple[str, int], EndpointConfig]) -
         verify_after=None if row.verify_after is None else from_millis(row.verify_after),
         deleted=row.deleted_at is not None,
         caller=row.caller,
+        stopped=row.stopped,
+        echo=row.echo,
+        rate_limits=msgspec.convert(row.rate_limits, tuple[RateLimit, ...]),
     )
+
+
+def limits_row(limits: tuple[RateLimit, ...]) -> list[dict[str, Any]]:
+    """Rate limits as JSON values."""
+    return [asdict(limit) for limit in limits]
 
 
 def config_row(endpoint_id: str, config: EndpointConfig) -> dict[str, Any]:
@@ -167,3 +183,13 @@ def routes_row(endpoints: tuple[EndpointRoutes, ...]) -> list[dict[str, Any]]:
 def routes_of(value: list[dict[str, Any]]) -> tuple[EndpointRoutes, ...]:
     """Routes from JSON values."""
     return msgspec.convert(value, tuple[EndpointRoutes, ...])
+
+
+def grants_row(grants: tuple[Grant, ...]) -> list[dict[str, Any]]:
+    """Tokens in force as JSON values."""
+    return [msgspec.to_builtins(grant) for grant in grants]
+
+
+def grants_of(value: list[dict[str, Any]]) -> tuple[Grant, ...]:
+    """Tokens in force from JSON values."""
+    return msgspec.convert(value, tuple[Grant, ...])

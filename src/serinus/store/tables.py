@@ -18,6 +18,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    false,
     text,
 )
 
@@ -66,6 +67,10 @@ endpoints = Table(
     Column("verify_after", BigInteger),
     # Where requests say who sent them.
     Column("caller", String(255), nullable=False, server_default=""),
+    Column("stopped", Boolean, nullable=False, server_default=false()),
+    # What clients sent and only want to see again.
+    Column("echo", json_type, nullable=False, server_default="{}"),
+    Column("rate_limits", json_type, nullable=False, server_default="[]"),
     # The highest config version ever given out: a failed update burns its number.
     Column("last_version", Integer, nullable=False),
     Column("active_version", Integer),
@@ -173,6 +178,36 @@ live_hours = Table(
     Index("ix_live_hours_hour", "hour"),
 )
 
+#: Live requests that were kept as evidence, each as its replica redacted it.
+live_rows = Table(
+    "live_rows",
+    metadata,
+    Column("endpoint_id", String(64), primary_key=True),
+    Column("served_name", String(255), primary_key=True),
+    # The replica's incarnation.
+    Column("source", String(64), primary_key=True),
+    # Numbers made of the ids of the request, as in exposures.
+    Column("request", BigInteger, primary_key=True, autoincrement=False),
+    Column("client", BigInteger),
+    Column("model_digest", String(64), nullable=False),
+    # Whole hours since the epoch.
+    Column("hour", Integer, nullable=False),
+    # Microseconds.
+    Column("at", BigInteger, nullable=False),
+    # Shared by all requests of one entity.
+    Column("entity", BigInteger, nullable=False),
+    # Why it was refused; empty for one that was answered.
+    Column("violation", String(64), nullable=False),
+    Column("size", Integer, nullable=False),
+    # Metric → value.
+    Column("outcomes", json_type),
+    # A packed record, compressed.
+    Column("content", LargeBinary, nullable=False),
+    Index("ix_live_rows_endpoint_id_hour", "endpoint_id", "hour"),
+    Index("ix_live_rows_endpoint_id_request", "endpoint_id", "request"),
+    Index("ix_live_rows_endpoint_id_client", "endpoint_id", "client"),
+)
+
 #: One row. Every write transaction locks it first, so writers queue on PostgreSQL as on SQLite.
 control = Table(
     "control",
@@ -190,4 +225,6 @@ routing = Table(
     Column("id", Integer, CheckConstraint("id = 1", name="single"), primary_key=True),
     Column("generation", BigInteger, nullable=False),
     Column("routes", json_type, nullable=False),
+    # Tokens in force and their rights.
+    Column("grants", json_type, nullable=False, server_default="[]"),
 )

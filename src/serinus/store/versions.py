@@ -18,12 +18,12 @@ from sqlalchemy import (
     select,
 )
 
-from serinus.store import rollout_tables, tables
+from serinus.store import access_tables, rollout_tables, tables
 
 __all__ = ["REVISION", "bring_up_to_date"]
 
 #: The newest revision; a test holds it against the migrations.
-REVISION = "0007"
+REVISION = "0010"
 
 # As Alembic itself makes it.
 _stamp = Table(
@@ -47,7 +47,8 @@ def bring_up_to_date(connection: Connection) -> None:
 
 
 def _create(connection: Connection) -> None:
-    rollout_tables.rollouts.metadata.create_all(connection)
+    for table in (rollout_tables.rollouts, access_tables.tokens):  # either would do
+        table.metadata.create_all(connection)
     _stamp.create(connection)
     connection.execute(insert(_stamp).values(version_num=REVISION))
     connection.execute(insert(tables.control).values(id=1, epoch=0, changes=0))

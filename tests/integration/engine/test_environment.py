@@ -1,10 +1,16 @@
 """Environments: the server's own where it fits, else built by a real uv and shared."""
 
+import io
 import os
 import platform
+import shutil
 import subprocess
 import sys
+import threading
+import zipfile
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -146,6 +152,71 @@ def test_an_index_that_does_not_answer_is_named(home, log):
     )
     with pytest.raises(EnvironmentFailed, match="index can't be reached"):
         unreachable.prepare(model("six==1.15.0"), home, log.append)
+
+
+@pytest.fixture(scope="module")
+def index() -> Iterator[str]:
+    """A package index whose only package has one version, which was yanked."""
+    wheel = io.BytesIO()
+    info = "serinus_withdrawn-1.0.dist-info"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("serinus_withdrawn.py", "")
+        archive.writestr(f"{info}/METADATA", "Name: serinus-withdrawn\nVersion: 1.0\n")
+        archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
+        archive.writestr(f"{info}/RECORD", "")
+    file = "serinus_withdrawn-1.0-py3-none-any.whl"
+    page = f'<a href="/{file}" data-yanked="it forgot a column">{file}</a>'
+    pages = {
+        "/simple/serinus-withdrawn/": (b"<!DOCTYPE html>" + page.encode(), "text/html"),
+        f"/{file}": (wheel.getvalue(), "application/octet-stream"),
+    }
+
+    class Index(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            content, kind = pages.get(self.path, (b"", ""))
+            self.send_response(200 if content else 404)
+            self.send_header("content-type", kind or "text/plain")
+            self.send_header("content-length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        do_HEAD = do_GET  # noqa: N815 - the name that the server looks for
+
+        def log_message(self, *_: object) -> None:
+            """Nobody reads it."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Index) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/simple"
+        server.shutdown()
+
+
+def test_a_yanked_version_is_not_chosen_and_its_reason_is_told(home, log, index):
+    with pytest.raises(EnvironmentFailed, match="can't be installed together") as caught:
+        builder(home, UV_INDEX=index).prepare(model("serinus-withdrawn>=1"), home, log.append)
+    assert "serinus-withdrawn==1.0 was yanked (reason: it forgot a column)" in str(caught.value)
+
+
+def test_a_yanked_version_that_is_pinned_is_installed_and_said(home, log, index):
+    """As every installer does: who pins it has it already, and must be able to have it again."""
+    ref = builder(home, UV_INDEX=index).prepare(model("serinus-withdrawn==1.0"), home, log.append)
+    assert ref.kind == "built"
+    assert "is yanked" in "\n".join(log)
+
+
+def test_a_disk_that_is_full(home, log):
+    (home / "envs").mkdir(parents=True)
+    mount, umount = shutil.which("mount"), shutil.which("umount")
+    small = ["-t", "tmpfs", "-o", "size=300k", "tmpfs", str(home / "envs")]
+    if not (mount and umount) or subprocess.run([mount, *small], check=False).returncode:
+        pytest.skip("only root can make a small disk")
+    try:
+        with pytest.raises(EnvironmentFailed, match="There is no room for the environment"):
+            builder(home).prepare(model(SIX, "six<3"), home, log.append)
+        assert "No space left on device" in "\n".join(log)
+        assert [each.suffix for each in (home / "envs").iterdir()] == [".lock"]
+    finally:
+        subprocess.run([umount, str(home / "envs")], check=True)
 
 
 @pytest.mark.parametrize(

@@ -55,9 +55,9 @@ def test_status_says_whether_and_why_requests_are_batched(start: Start) -> None:
 @pytest.mark.parametrize(
     ("model", "status", "words"),
     [
-        ("leaves", 500, "The model tried to end its process (SystemExit: 3)."),
-        ("miscounts", 500, "The model returned 3 predictions for 1 row."),
-        ("unwritable", 500, "The model answered with a value that has no JSON form: object."),
+        ("leaves", 400, "The model tried to end its process (SystemExit: 3)."),
+        ("miscounts", 400, "The model returned 3 predictions for 1 row."),
+        ("unwritable", 400, "The model answered with a value that has no JSON form: object."),
     ],
 )
 def test_a_misbehaving_model_fails_one_request_and_goes_on(

@@ -178,10 +178,38 @@ BAD_BODIES: dict[str, tuple[object, tuple[int, str], tuple[str, ...]]] = {
         INVALID,
         ("'traffic_percent', did you mean 'traffic_percentage'?",),
     ),
-    "rate limits": (
+    "a rate limit without its period": (
         {**create(ONE), "rate_limits": [{"calls": 1}]},
+        INVALID,
+        ("rate_limits[0].renewal_period: is missing",),
+    ),
+    "a rate limit of less than nothing": (
+        {**create(ONE), "rate_limits": [{"calls": -1, "renewal_period": "minute"}]},
+        INVALID,
+        ("rate_limits[0].calls",),
+    ),
+    "a rate limit for a user that is none": (
+        {
+            **create(ONE),
+            "rate_limits": [
+                {"calls": 1, "renewal_period": "minute", "key": "endpoint", "principal": "ann"}
+            ],
+        },
+        INVALID,
+        ("principal",),
+    ),
+    "a rate limit of tokens": (
+        {**create(ONE), "rate_limits": [{"tokens": 9, "renewal_period": "minute"}]},
         (501, "NOT_IMPLEMENTED"),
-        ("rate_limits",),
+        ("rate_limits", "language models"),
+    ),
+    "a rate limit of a group": (
+        {
+            **create(ONE),
+            "rate_limits": [{"calls": 9, "renewal_period": "minute", "key": "user_group"}],
+        },
+        (501, "NOT_IMPLEMENTED"),
+        ("user_group",),
     ),
 }
 
@@ -266,18 +294,14 @@ def test_a_secret_in_a_bad_request_is_not_repeated(api):
         ("DELETE", "", 405, "BAD_REQUEST", "this path answers GET, POST."),
         ("POST", "fraud", 405, "BAD_REQUEST", "this path answers DELETE, GET."),
         ("GET", "fraud/config", 405, "BAD_REQUEST", "this path answers PUT."),
-        ("PATCH", "fraud/tags", 501, "NOT_IMPLEMENTED", "/fraud/tags"),
-        ("PUT", "fraud/rate-limits", 501, "NOT_IMPLEMENTED", "rate-limits"),
-        ("PUT", "fraud/ai-gateway", 501, "NOT_IMPLEMENTED", "ai-gateway"),
-        ("PATCH", "fraud/notifications", 501, "NOT_IMPLEMENTED", "notifications"),
-        ("PATCH", "fraud/telemetry-config", 501, "NOT_IMPLEMENTED", "telemetry-config"),
-        ("GET", "fraud/metrics", 501, "NOT_IMPLEMENTED", "metrics"),
-        ("GET", "fraud/openapi", 501, "NOT_IMPLEMENTED", "openapi"),
-        ("POST", "fraud/config:stop", 501, "NOT_IMPLEMENTED", "config:stop"),
-        ("POST", "fraud/config:start", 501, "NOT_IMPLEMENTED", "config:start"),
-        ("POST", "pt", 501, "NOT_IMPLEMENTED", "/pt"),
-        ("PUT", "pt/x/config", 501, "NOT_IMPLEMENTED", "/pt/x/config"),
-        ("GET", "/api/2.0/permissions/serving-endpoints/1", 501, "NOT_IMPLEMENTED", "permissions"),
+        ("PATCH", "fraud/telemetry-config", 501, "NOT_IMPLEMENTED", "scrape GET"),
+        ("POST", "pt", 501, "NOT_IMPLEMENTED", "Provisioned throughput"),
+        ("PUT", "pt/x/config", 501, "NOT_IMPLEMENTED", "give its served entities replicas"),
+        ("POST", "/api/2.0/external-function", 501, "NOT_IMPLEMENTED", "External functions"),
+        ("GET", "fraud/metrics", 503, "TEMPORARILY_UNAVAILABLE", "Nothing is counted"),
+        ("GET", "fraud/openapi", 400, "INVALID_STATE", "serves nothing yet"),
+        ("POST", "fraud/config:stop", 409, "RESOURCE_CONFLICT", "currently updating"),
+        ("GET", "nope/metrics", 404, "RESOURCE_DOES_NOT_EXIST", "'nope'"),
     ],
 )
 def test_what_is_not_there_says_so_in_the_shape_that_clients_read(

@@ -3,9 +3,13 @@
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from serinus.api.app import create_app
+from serinus.evidence.summary import Flush, PairSummary, StageSummary
+from serinus.parity.verification import Gate, GateResult, Result, Verification
+from serinus.rollout.judging import Kept
 
 GATE = {"name", "result", "class", "stage", "detail"}
 
@@ -56,6 +60,43 @@ def test_a_rollout_shows_the_verification_of_its_candidate(rolling):
     assert rolling.split() == {"m-1": 100}
     served = rolling.endpoint()["pending_config"]["served_entities"][0]
     assert "preprocessing.transform" in served["state"]["deployment_state_message"]
+
+
+def test_the_shadow_gate_is_read_off_the_rollouts_own_evidence(rolling):
+    """Verification ends before any traffic; what copies of it showed is in the report as well."""
+    gates = [Gate(name=name, result=GateResult.PASS) for name in ("identity", "golden")]
+    shadow = Gate(name="shadow", result=GateResult.SKIPPED, detail="There is no live traffic.")
+    rolling.world.verifier.reports["d2"] = Verification(
+        result=Result.PASS, gates=[*gates, shadow], model_digest="d2", rows=3
+    )
+    steps = [{"shadow": {"until": {"requests": 10}}}, {"set_weight": "5%"}]
+    guardrails = [{"predictions": {"on_fail": "rollback"}}]
+    rolling.start(steps=steps, guardrails=guardrails)
+    rolling.world.until(lambda: rolling.now()["phase"] == "SHADOWING")
+
+    def shown():
+        by_name = {
+            each["served_entity"]: each
+            for each in rolling.good("GET", "verification")["verifications"]
+        }
+        rollout = rolling.now()["verification"]
+        assert rollout == {key: by_name["m-2"][key] for key in rollout}
+        return rollout
+
+    found = shown()
+    assert (found["result"], found["gates"][2]["result"]) == ("pass", "skipped")
+
+    state = rolling.world.state(rolling.now()["id"])
+    pairs = PairSummary(pairs=300, flips=200, over_tolerance=200)
+    kept = Kept()
+    summary = StageSummary(state.id, state.stage, shadow=pairs)
+    kept.ledger.replace(Flush("g", "i", 1, [summary]))
+    rolling.store.rollouts.keep_evidence(
+        state.id, state.evidence_key, msgspec.to_builtins(kept, str_keys=True), rolling.world.at
+    )
+    found = shown()
+    assert (found["result"], found["gates"][2]["class"]) == ("fail", "model")
+    assert "300 copied requests were answered by both sides" in found["gates"][2]["detail"]
 
 
 @pytest.mark.parametrize("verb", ["start", "retry", "approve"])

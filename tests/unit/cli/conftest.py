@@ -35,6 +35,11 @@ class StandIn:
     #: What replays and policies answer.
     replayed: Json = field(default_factory=dict)
     policy: Json = field(default_factory=dict)
+    #: The diagnosis, and the values of sampled keys.
+    diagnosis: Json = field(default_factory=dict)
+    keys: list[Json] = field(default_factory=list)
+    #: Who each request was sent for, as live queries say it.
+    callers: list[str | None] = field(default_factory=list)
     #: Who each request said that it came from.
     actors: list[str | None] = field(default_factory=list)
 
@@ -107,6 +112,10 @@ def _rollouts(server: StandIn, method: str, parts: list[str]) -> tuple[int, Any]
         more = len(server.verifications) > 1
         found = server.verifications.pop(0) if more else server.verifications[0]
         return 200, {"policy": "required", "verifications": found}
+    if parts[-1] == "diagnosis":
+        return 200, server.diagnosis
+    if parts[-1].startswith("keys?"):
+        return 200, {"keys": server.keys}
     if parts[-1] in ("replay", "policy"):
         return 200, server.replayed if parts[-1] == "replay" else server.policy
     if method == "GET" and parts[-1].startswith("rollouts"):
@@ -149,6 +158,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
             body = json.loads(self.rfile.read(length)) if length else None
             server.asked.append((self.command, self.path, body))
             server.actors.append(self.headers.get("x-serinus-actor"))
+            server.callers.append(self.headers.get("x-caller"))
             status, document = _answer(server, self.command, self.path, body)
             content = json.dumps(document).encode()
             self.send_response(status)

@@ -77,7 +77,7 @@ def test_good_uris_pass(uri):
         ("runs:/0123", "lacks its path"),
         ("runs:/0123/../x", r"'\.\.'"),
         ("s3://bucket/model", "no known kind"),
-        ("http://host/model", "no known kind"),
+        ("ftp://host/model", "no known kind"),
     ],
 )
 def test_bad_uris_are_refused_with_a_reason(uri, words):

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from serinus.errors import DeadlineExceeded, ResourceExhausted, SerinusError
+from serinus.evidence.meter import Meter
 from serinus.gateway.app import App, AppConfig
 from serinus.gateway.forward import Forwarder
 from serinus.replica.protocol import Format, Frame, Kind
@@ -22,6 +23,7 @@ class FakePool:
 class FakeState:
     def __init__(self, ready: bool = True) -> None:
         self.ready = ready
+        self.meter = Meter("e", "")
 
 
 class FakePlane:
@@ -31,6 +33,7 @@ class FakePlane:
         self.outcome = outcome or Frame(Kind.RESPONSE, 1, b'{"predictions":[1]}', status=200)
         self.asked: list[tuple[str | None, bytes, Format]] = []
         self.headers: list[tuple[bytes, bytes]] = []
+        self.traces: list[bytes] = []
         self.default: FakeState | None = None
 
     def endpoint(self, name: str) -> FakeState:
@@ -48,9 +51,11 @@ class FakePlane:
         format_: Format,
         headers: Any,
         request_id: bytes,
+        trace: bytes,
     ) -> Any:
         self.headers = list(headers)
         assert request_id
+        self.traces.append(trace)
         self.asked.append((served, body, format_))
         if isinstance(self.outcome, Exception):
             raise self.outcome
@@ -166,7 +171,8 @@ def test_content_types_that_are_read(content_type: bytes, expected: Format) -> N
     [
         ([(b"content-type", b"application/x-www-form-urlencoded")], "send application/json"),
         ([(b"content-type", b"application/json; charset=latin-1")], "UTF-8"),
-        ([(b"content-encoding", b"gzip")], "content-encoding 'gzip'"),
+        ([(b"content-encoding", b"br")], "content-encoding 'br'"),
+        ([(b"content-encoding", b"gzip, gzip")], "one of gzip and zstd"),
     ],
 )
 def test_content_types_that_are_not(headers: list[tuple[bytes, bytes]], words: str) -> None:

@@ -5,6 +5,7 @@ import os
 import socket
 import tempfile
 import threading
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from functools import partial
@@ -12,8 +13,10 @@ from pathlib import Path
 
 import msgspec
 
+from serinus.controller.counting import Counting
 from serinus.controller.links import GatewayKey, GatewayLinks
 from serinus.entities import WHOLE
+from serinus.errors import ResourceDoesNotExist
 from serinus.evidence.summary import Flush, Ledger, StageSummary
 from serinus.gateway.control import ControlLine
 from serinus.replica.protocol import Frame, Kind, encode
@@ -32,11 +35,13 @@ class Controller:
         self.flushes: list[Flush] = []
         self.keys: set[GatewayKey] = set()
         self.fails = False
+        self.counting = Counting(time.monotonic)
         self.links = GatewayLinks(
             self.path,
             alive=lambda _: True,
             wake=lambda: None,
             on_summary=self.keep,
+            counting=self.counting,
         )
         self.links.start()
 
@@ -156,6 +161,30 @@ def test_a_restarted_gateway_is_another_incarnation_and_adds_to_the_first() -> N
         gateway("i1", 3, 3)
         gateway("i2", 2, 5)
         controllers[0].links.close()
+
+
+def test_the_meters_reach_the_controller_and_another_one_hears_all_of_them() -> None:
+    async def scenario(stage: Stage) -> None:
+        await staged(stage)
+        controller = Controller(stage.directory)
+
+        def known(counting: Counting) -> dict[str, int]:
+            return {each.served: each.requests for each in counting.totals()}
+
+        async with following(stage, controller.path):
+            await until(lambda: controller.links.connected() == 1)
+            for _ in range(3):
+                await stage.ask()
+            with suppress(ResourceDoesNotExist):
+                await stage.ask(served="new")
+            await until(lambda: known(controller.counting) == {"": 1, "old": 3})
+            assert controller.counting.minute("e").requests == 4
+            controller.links.close()
+            second = Controller(stage.directory)
+            await until(lambda: known(second.counting) == {"": 1, "old": 3})
+        second.links.close()
+
+    run(scenario)
 
 
 def test_a_gateway_that_does_not_read_holds_nobody_up() -> None:

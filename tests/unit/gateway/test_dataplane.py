@@ -10,11 +10,12 @@ import pytest
 from serinus.entities import WHOLE
 from serinus.errors import (
     DeadlineExceeded,
+    InvalidState,
     ResourceDoesNotExist,
     ResourceExhausted,
     TemporarilyUnavailable,
 )
-from serinus.gateway.pool import NoReplica
+from serinus.gateway.pool import NoAnswer, NoReplica
 from serinus.replica.protocol import Frame, Kind
 from serinus.traffic import EndpointRoutes, RouteTable
 from tests.unit.gateway.plane import Stage, run, served, until
@@ -28,6 +29,25 @@ def test_the_split_chooses_and_a_pin_overrides_it() -> None:
         stage.points = iter([0.0, 0.8999, 0.9, 0.9999])
         assert [(await stage.ask())[0] for _ in range(4)] == ["a", "a", "b", "b"]
         assert await stage.ask(b"pinned", served="b") == ("b", b"pinned")
+
+    run(scenario)
+
+
+def test_what_the_split_chose_is_counted_for_as_long_as_its_weights_hold() -> None:
+    async def scenario(stage: Stage) -> None:
+        one, two = await stage.replica("r1"), await stage.replica("r2")
+        await stage.route(1, served("a", 9000, one), served("b", 1000, two))
+        stage.points = iter([0.0, 0.95, 0.1, 0.2])
+        for _ in range(3):
+            await stage.ask()
+        await stage.ask(served="b")  # pinned: nobody chose it
+        [routed] = stage.plane.routed()
+        assert (routed.weights, routed.chosen) == ({"a": 9000, "b": 1000}, {"a": 2, "b": 1})
+        await stage.route(2, served("a", 9000, one, deadline_s=5.0), served("b", 1000, two))
+        await stage.ask()
+        assert stage.plane.routed()[0].chosen == {"a": 3, "b": 1}
+        await stage.route(3, served("a", 5000, one), served("b", 5000, two))
+        assert stage.plane.routed()[0].chosen == {}
 
     run(scenario)
 
@@ -244,5 +264,47 @@ def test_an_empty_endpoint_is_unavailable_and_not_unknown() -> None:
         await stage.plane.apply(RouteTable(1, (EndpointRoutes("e", ()),)))
         with pytest.raises(TemporarilyUnavailable, match="nothing to serve"):
             await stage.ask()
+
+    run(scenario)
+
+
+def test_a_stopped_endpoint_says_so_whichever_way_it_is_asked() -> None:
+    async def scenario(stage: Stage) -> None:
+        await stage.plane.apply(RouteTable(1, (EndpointRoutes("e", (), stopped=True),)))
+        assert not stage.plane.endpoint("e").ready
+        for served_name in (None, "a"):
+            with pytest.raises(InvalidState, match=r"'e' is stopped .*config:start"):
+                await stage.ask(served=served_name)
+        assert stage.plane.meters.of("e").statuses == {400: 2}
+
+    run(scenario)
+
+
+def test_every_answer_is_counted_for_who_gave_it() -> None:
+    async def scenario(stage: Stage) -> None:
+        slow = await stage.replica("r1", lambda _: None)
+        quick = await stage.replica(
+            "r2", lambda frame: Frame(Kind.RESPONSE, frame.id, b"no", status=500, aux=2_000)
+        )
+        await stage.route(1, served("a", WHOLE, slow, deadline_s=0.05), served("b", 0, quick))
+        with pytest.raises(NoAnswer):
+            await stage.ask()
+        for _ in range(3):
+            await stage.ask(served="b")
+        with pytest.raises(ResourceDoesNotExist):
+            await stage.ask(served="c")
+        a, b = stage.plane.meters.of("e", "a"), stage.plane.meters.of("e", "b")
+        assert (a.statuses, a.in_flight, b.statuses) == ({504: 1}, 0, {500: 3})
+        assert sum(b.model.buckets) == sum(b.queue.buckets) == sum(b.latency.buckets) == 3
+        assert b.model.seconds == pytest.approx(0.006)
+        # What was refused before anybody was chosen is the endpoint's.
+        for path in ("/serving-endpoints/e/invocations", "/serving-endpoints/x/invocations", "/"):
+            stage.plane.turned_away(path, 429)
+        assert stage.plane.meters.of("e").statuses == {404: 1, 429: 1}
+        pending = asyncio.create_task(stage.ask())
+        await until(lambda: a.in_flight == 1)
+        with suppress(NoAnswer):
+            await pending
+        assert a.in_flight == 0
 
     run(scenario)

@@ -8,9 +8,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import sparse
 
-from serinus.errors import BadRequest, InternalError
-from serinus.replica.answer import Uncuttable, body, count_rows, cut, error_body
+from serinus.errors import BadRequest
+from serinus.replica.answer import (
+    MAX_ANSWER,
+    BadAnswer,
+    Uncuttable,
+    body,
+    count_rows,
+    cut,
+    error_body,
+)
+from serinus.replica.nulled import Nulled
 from tests.models import official_json
 
 INSTANT = "2013-01-01T05:00:00"
@@ -73,7 +83,7 @@ def test_what_json_has_no_number_for_is_null(output: Any) -> None:
     [[object()], {(1, 2): 3}, {"a": {1, 2}}, [1 + 2j], (each for each in "ab"), pd.Timedelta(5)],
 )
 def test_what_has_no_json_form_is_an_error_that_names_it(output: Any) -> None:
-    with pytest.raises(InternalError, match="The model answered with"):
+    with pytest.raises(BadAnswer, match="The model answered with"):
         body(output)
 
 
@@ -116,3 +126,47 @@ def test_errors_carry_code_message_and_particulars() -> None:
         "message": "Row 0 is bad.",
         "details": [{"row": 0}],
     }
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        sparse.csr_matrix((1, 2**30)),
+        np.broadcast_to(np.float32(1), (1, 2**30)),
+        pd.DataFrame(np.broadcast_to(np.int8(1), (2**20, 64))),
+        {"a": np.broadcast_to(0, (1, 2**26))},
+        ["x" * (MAX_ANSWER + 1)],
+    ],
+    ids=["sparse", "array", "frame", "inside a dict", "text"],
+)
+def test_what_is_too_large_is_refused_while_it_is_small(output: Any) -> None:
+    with pytest.raises(BadAnswer, match="too large to send"):
+        body(output)
+
+
+def test_each_nan_and_infinity_is_counted_and_nothing_else() -> None:
+    nulled = Nulled()
+    for output in (
+        np.array([1.0, math.nan, math.inf]),
+        pd.DataFrame({"a": [math.nan, 1.0], "b": ["null", None], "c": [1, 2]}),
+        pd.Series([-math.inf, 0.0]),
+        {"a": [1.0, [np.float32("nan"), None]], "b": "null"},
+        sparse.csr_matrix([[0.0, math.nan]]),
+        np.array([{"x": math.inf}, None], dtype=object),
+    ):
+        nulled.look(output, [body(output)])
+    assert (nulled.nan, nulled.infinite) == (4, 3)
+    nulled.look(np.array([math.nan]), [b'{"predictions":[1.0]}'])
+    assert nulled.nan == 4
+
+
+def test_what_can_not_be_looked_into_costs_no_answer() -> None:
+    class Unwilling:
+        @property
+        def columns(self) -> list[str]:
+            raise RuntimeError("no")
+
+    nulled = Nulled()
+    output = [pd.Timestamp("2024-01-01"), None, math.nan, Unwilling()]
+    nulled.look(output, [b'{"predictions":[null]}'])
+    assert nulled.nan == 1

@@ -71,8 +71,8 @@ def test_unreadable_requests_are_refused_before_the_batch() -> None:
     ("error", "status", "words"),
     [
         (ValueError("no thirteen"), 400, "evaluating the model: ValueError: no thirteen"),
-        (SystemExit(3), 500, "tried to end its process (SystemExit: 3)"),
-        (KeyboardInterrupt(), 500, "tried to end its process (KeyboardInterrupt)"),
+        (SystemExit(3), 400, "tried to end its process (SystemExit: 3)"),
+        (KeyboardInterrupt(), 400, "tried to end its process (KeyboardInterrupt)"),
     ],
 )
 def test_a_row_that_makes_the_model_raise_fails_alone(
@@ -95,7 +95,7 @@ def test_a_wrong_number_of_rows_in_a_batch_is_found_in_the_request_that_causes_i
         return x[x != 13]
 
     answers = _scorer(predict).answer([_request(1, 1), _request(2, 13, 5), _request(3, 3)])
-    assert [each.status for each in answers] == [200, 500, 200]
+    assert [each.status for each in answers] == [200, 400, 200]
     assert _content(answers[1])["message"] == "The model returned 1 prediction for 2 rows."
     assert _content(answers[0])["predictions"] == [1.0]
 
@@ -108,7 +108,7 @@ def test_a_model_that_sums_up_is_not_held_to_its_number_of_rows() -> None:
 
 def test_an_answer_without_json_form_is_the_models_fault() -> None:
     (answer,) = _scorer(lambda x: [object()]).answer([_request(1, 1)])
-    assert answer.status == 500
+    assert answer.status == 400
     assert "no JSON form: object" in _content(answer)["message"]
 
 

@@ -20,7 +20,7 @@ from serinus.replica.model import Model
 from serinus.replica.protocol import Format, Frame
 from serinus.replica.scorer import Request, Scorer
 from serinus.replica.tally import Tally
-from serinus.replica.unit import Unit
+from serinus.replica.unit import Intake, Unit
 from serinus.replica.watcher import Watcher
 from serinus.replica.witness import Witness
 from tests.unit.parity.live import trained
@@ -49,7 +49,9 @@ def _contract(privacy: Privacy = Privacy.PLAIN, keys: tuple[str, ...] = ()) -> C
 class Serving:
     """A scorer with a watcher whose thread is this one."""
 
-    def __init__(self, contract: Contract | None = None, **more: Any) -> None:
+    def __init__(
+        self, contract: Contract | None = None, intake: Intake | None = None, **more: Any
+    ) -> None:
         self.now = 1000 * _HOUR
         contract = contract or _contract()
         known = (shape_of(contract, trained(200)[1]), contract)
@@ -58,7 +60,7 @@ class Serving:
             lambda: known, incarnation="i", random=random, wall=lambda: self.now, **more
         )
         self.watcher.learn()
-        intake = ColumnIntake(_COLUMNS)
+        intake = intake or ColumnIntake(_COLUMNS)
         model = Model(intake, lambda data, _: data["distance"].to_numpy() / 10_000, None)
         self._scorer = Scorer(model, batched=True, observer=self.watcher)
 
@@ -74,8 +76,9 @@ class Serving:
     def answer(self, frame: Frame) -> int:
         return self._scorer.answer([Request(frame, 0.0)])[0].status
 
-    def look(self, since: int = 0, *, rows: bool = False) -> Live:
-        frame = Frame(protocol.Kind.WATCH, 7, msgspec.msgpack.encode(Watch(since, rows)))
+    def look(self, since: int = 0, *, rows: bool = False, rows_since: int = 0) -> Live:
+        watch = Watch(since, rows, rows_since)
+        frame = Frame(protocol.Kind.WATCH, 7, msgspec.msgpack.encode(watch))
         assert self.watcher.live(frame) is None
         self.watcher.turn()
         answer = self.watcher.live(frame)
@@ -266,6 +269,29 @@ def test_all_requests_of_a_chosen_entity_are_kept() -> None:
     assert serving.look().records == []
 
 
+def test_rows_are_handed_over_once_and_in_parts() -> None:
+    serving = Serving()
+    for at in range(5):
+        serving.send([500 + at, 7, "AA"], id_=f"r-{at}")
+    first = serving.look(rows=True)
+    assert (len(first.records), first.row_sequence) == (5, 5)
+    assert len({record.entity for record in first.records}) == 5
+    serving.send([505, 7, "AA"], id_="r-5")
+    second = serving.look(rows=True, rows_since=first.row_sequence)
+    assert [record.request_id for record in second.records] == ["r-5"]
+    assert serving.look(rows=True, rows_since=6).records == []
+
+    witness = Witness(None, max_bytes=5_000)
+    for at in range(20):
+        witness.keep(Record(at=float(at), request_id=str(at), caller="", body=b"x" * 100))
+    some, last = witness.since(0, 1_200)
+    assert [record.request_id for record in some] == ["10", "11"], "the rest was given up by now"
+    assert last == 12
+    rest, last = witness.since(last, 1 << 20)
+    assert (rest[0].request_id, len(rest), last) == ("12", 8, 20)
+    assert len(witness.since(0, 1)[0]) == 1, "one that is larger than all room goes alone"
+
+
 def test_no_value_of_a_private_field_is_kept() -> None:
     for privacy, shown in ((Privacy.HASH, True), (Privacy.DROP, False)):
         serving = Serving(_contract(privacy))
@@ -281,7 +307,7 @@ def test_no_value_of_a_private_field_is_kept() -> None:
 
 def test_the_evidence_is_bounded_by_rate_by_bytes_and_by_kind() -> None:
     witness = Witness(None, per_second=10.0, max_bytes=20_000)
-    wanted = sum(witness.wants(at / 1000, b"r-%d" % at) for at in range(20_000))
+    wanted = sum(witness.wants(at / 1000, witness.entity(b"r-%d" % at)) for at in range(20_000))
     assert 50 <= wanted <= 220
     for at in range(100):
         witness.keep(Record(at=float(at), request_id=str(at), caller="", body=b"x" * 500))
@@ -305,7 +331,34 @@ def test_entities_are_chosen_whole_when_there_are_too_many() -> None:
     seen: dict[str, list[bool]] = {}
     for at in range(40_000):
         user = f"u{rng.integers(0, 50)}"
-        kept = witness.wants(at / 200, user.encode())
+        kept = witness.wants(at / 200, witness.entity(user.encode()))
         if at > 30_000:
             seen.setdefault(user, []).append(kept)
     assert 0 < sum(any(kept) for kept in seen.values()) < 10
+
+
+def test_what_mlflows_reading_lets_pass_is_counted_of_every_request_by_caller() -> None:
+    from mlflow.types.schema import ColSpec, Schema
+
+    from serinus.replica.audit import Audit
+    from serinus.replica.foreign import ForeignIntake
+
+    schema = Schema([ColSpec(column.type.value, column.name) for column in _COLUMNS])
+    intake = ForeignIntake(schema, hinted=False, audit=Audit(ColumnIntake(_COLUMNS)))
+    serving = Serving(intake=intake, rate=1, burst_s=1.0)
+    for at in range(40):
+        assert serving.send([1.0, 7.5, "AA"], [2.0, "8", "AA"], caller="web") == 200
+        assert serving.send([1.0, 7, "AA"], caller="tidy") == 200
+        body = {"dataframe_records": [{"distance": 1, "hour": 7, "carrier": "AA", f"z{at}": 1}]}
+        assert serving.send_body(json.dumps(body).encode(), caller="batch") == 200
+    # What the server asks its own replica is no client's request.
+    probe = json.dumps({"dataframe_records": [{"distance": 1, "hour": 7.5, "carrier": "AA"}]})
+    serving.answer(Frame(protocol.Kind.REQUEST, 1, probe.encode(), b"", Format.JSON))
+    found = {caller: sketch for (caller, _), sketch in _cells(serving.look()).items()}
+    assert found["web"].coerced == {"fraction": {"hour": 40}, "string": {"hour": 40}}
+    assert found["batch"].coerced == {"extra column": {"": 40}}  # clients make such names up
+    assert found["tidy"].coerced == {} if "tidy" in found else True
+    # Of the rows themselves only as many were counted as a second allows.
+    assert sum(sketch.rows for sketch in found.values()) < 10
+    both = found["web"] + found["batch"]
+    assert both.coerced == {**found["web"].coerced, **found["batch"].coerced}

@@ -6,7 +6,13 @@ from datetime import timedelta
 import pytest
 
 from serinus.entities import ConfigUpdate, Deployment, EndpointConfig
-from serinus.errors import ResourceAlreadyExists, ResourceConflict, ResourceDoesNotExist
+from serinus.errors import (
+    InvalidState,
+    ResourceAlreadyExists,
+    ResourceConflict,
+    ResourceDoesNotExist,
+)
+from serinus.store.journal import JournalEntry
 from serinus.store.rows import BUILD_LOG_LIMIT
 
 
@@ -220,3 +226,67 @@ def test_endpoints_come_by_name_and_none_of_an_empty_config(store, make_endpoint
         store.create_endpoint(replace(make_endpoint(name), pending=empty))
     assert [each.name for each in store.endpoints()] == ["a", "b", "c"]
     assert store.endpoint("a").pending == EndpointConfig(1, (), {}, at)
+
+
+def test_a_stopped_endpoint_keeps_its_config_and_starts_as_a_new_version(
+    store, make_endpoint, make_config, at, later
+):
+    endpoint = store.create_endpoint(make_endpoint())
+    with pytest.raises(ResourceConflict, match="currently updating"):
+        store.stop_endpoint("fraud", later)
+    store.activate(endpoint.id, 1, at)
+    entry = JournalEntry("ann", "endpoint_stopped", later, endpoint.id)
+    stopped = store.stop_endpoint("fraud", later, journal=[entry])
+    assert stopped.stopped
+    assert store.stop_endpoint("fraud", later, journal=[entry]) == stopped
+    assert [each.kind for each in store.journal(endpoint.id)] == ["endpoint_stopped"]
+    with pytest.raises(InvalidState, match=r"'fraud' is stopped\. Start it first"):
+        store.put_config("fraud", make_config, later)
+    assert store.endpoint("fraud").pending is None
+
+    started = store.start_endpoint("fraud", later)
+    assert (started.stopped, started.update) == (False, ConfigUpdate.IN_PROGRESS)
+    assert started.pending is not None
+    assert (started.pending.version, started.pending.created_at) == (2, later)
+    assert started.pending.weights == stopped.active.weights
+    # The same bytes, wherever a name may lead by now; whether there is room for them is seen anew.
+    assert [each.model for each in started.pending.entities] == [
+        each.model for each in stopped.active.entities
+    ]
+    assert {each.environment for each in started.pending.entities} == {None}
+    assert {each.deployment for each in started.pending.entities} == {Deployment.CREATING}
+    assert store.start_endpoint("fraud", later) == started
+    assert [each.version for each in store.history(endpoint.id)] == [2, 1]
+
+
+def test_what_never_served_can_not_be_stopped(store, make_endpoint, later):
+    endpoint = store.create_endpoint(make_endpoint())
+    store.fail(endpoint.id, 1, "no", later)
+    with pytest.raises(InvalidState, match="serves nothing"):
+        store.stop_endpoint("fraud", later)
+
+
+def test_history_is_read_in_pages_the_newest_first(store, make_endpoint, make_config, at):
+    endpoint = store.create_endpoint(make_endpoint())
+    for version in (1, 2, 3):
+        store.activate(endpoint.id, version, at)
+        store.put_config("fraud", make_config, at)
+    first = store.history(endpoint.id, limit=3)
+    assert [each.version for each in first] == [4, 3, 2]
+    assert [each.version for each in store.history(endpoint.id, before=2)] == [1]
+    assert store.history(endpoint.id, before=1) == ()
+    assert first[0] == store.config(endpoint.id, 4)
+
+
+def test_tags_are_changed_and_what_is_echoed_is_kept(store, make_endpoint, later):
+    endpoint = store.create_endpoint(make_endpoint())
+    entry = JournalEntry("ann", "tags_changed", later, endpoint.id)
+    tagged = None
+    for _ in range(2):
+        tagged = store.change_tags("fraud", lambda tags: {**tags, "a": "1"}, later, journal=[entry])
+    assert tagged is not None
+    assert tagged.tags == {"team": "risk", "a": "1"}
+    assert len(store.journal(endpoint.id)) == 1
+    echoed = store.set_fields("fraud", at=later, echo={"ai_gateway": {"x": [1, None]}})
+    assert echoed.echo == {"ai_gateway": {"x": [1, None]}}
+    assert store.endpoint("fraud") == echoed

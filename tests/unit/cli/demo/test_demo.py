@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from rich.console import Console
-from scipy.stats import binom  # type: ignore[import-untyped]
+from scipy.stats import binom
 
 from serinus.cli.demo.claims import broken, interval
 from serinus.cli.demo.data import COLUMNS, LEAKS, Flights, load, records

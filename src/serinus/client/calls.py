@@ -1,54 +1,17 @@
-"""A small synchronous client of the REST API: what the command line and scripts talk with.
-
-It only speaks HTTP; it never reads the server's files, settings or database.
-"""
+"""Every call by name: endpoints, rollouts, what is known of them, predictions."""
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 from urllib.parse import quote, urlencode
 
-import httpx
+from serinus.client.access import AccessCalls
+from serinus.client.wire import Json, decoded
 
-from serinus import errors
-
-__all__ = ["DEFAULT_URL", "Client", "ServerUnreachable", "UpdateFailed", "UpdateUnfinished"]
-
-DEFAULT_URL = "http://127.0.0.1:8080"
+__all__ = ["Client", "UpdateFailed", "UpdateUnfinished"]
 
 _ENDPOINTS = "/api/2.0/serving-endpoints"
 _OURS = "/api/serinus/v1/endpoints"
-
-#: What the API sends for an endpoint: fields as in the Databricks reference.
-Json = dict[str, Any]
-
-_CLASSES: tuple[type[errors.SerinusError], ...] = (
-    errors.BadRequest,
-    errors.InvalidParameterValue,
-    errors.InvalidState,
-    errors.PayloadTooLarge,
-    errors.UnsupportedMediaType,
-    errors.MethodNotAllowed,
-    errors.Unauthenticated,
-    errors.PermissionDenied,
-    errors.ResourceDoesNotExist,
-    errors.ResourceAlreadyExists,
-    errors.ResourceConflict,
-    errors.ResourceExhausted,
-    errors.InternalError,
-    errors.NotImplementedHere,
-    errors.TemporarilyUnavailable,
-    errors.DeadlineExceeded,
-)
-_BY_BOTH = {(each.code, each.status): each for each in _CLASSES}
-# Reversed, so that the first class listed wins where several share a code or a status.
-_BY_CODE = {each.code: each for each in reversed(_CLASSES)}
-_BY_STATUS = {each.status: each for each in reversed(_CLASSES)}
-
-
-class ServerUnreachable(Exception):
-    """Nothing that speaks HTTP answers at the server's URL."""
 
 
 class UpdateFailed(Exception):
@@ -59,51 +22,8 @@ class UpdateUnfinished(Exception):
     """The waiting ended before the server did; the update goes on."""
 
 
-class Client:
+class Client(AccessCalls):
     """Calls one Serinus server. Errors of the server are raised as `serinus.errors` classes."""
-
-    def __init__(
-        self,
-        url: str = DEFAULT_URL,
-        token: str | None = None,
-        timeout: float = 65.0,
-        transport: httpx.BaseTransport | None = None,
-        patience_s: float = 15.0,
-        actor: str = "",
-    ) -> None:
-        """``timeout`` is in seconds per call, a little over the server's default deadline.
-
-        ``actor`` is the name under which the journal keeps what this client asks for.
-
-        A control call that meets a controller which is just starting again is repeated for
-        ``patience_s`` seconds; a query never is, nor is what must not be done twice.
-        """
-        self._patience_s = patience_s
-        self.url = url.rstrip("/")
-        headers = {"authorization": f"Bearer {token}"} if token else {}
-        if actor.isascii() and actor.isprintable() and actor:
-            headers["x-serinus-actor"] = actor
-        try:
-            self._http = httpx.Client(
-                base_url=self.url, headers=headers, timeout=timeout, transport=transport
-            )
-        except httpx.InvalidURL as error:
-            raise ServerUnreachable(f"{url!r} is not the URL of a server: {error}") from error
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the connections."""
-        self._http.close()
 
     def health(self) -> str:
         """The server's own word on its health; raises when it has none."""
@@ -124,18 +44,49 @@ class Client:
         *,
         tags: Mapping[str, str] | None = None,
         description: str = "",
+        **more: object,
     ) -> Json:
-        """Ask for an endpoint; ``config`` has ``served_entities`` and ``traffic_config``."""
-        body: Json = {"name": name, "config": dict(config)}
+        """Ask for an endpoint; ``config`` has ``served_entities`` and ``traffic_config``.
+
+        ``more``: other fields of the call, such as ``rate_limits``.
+        """
+        body: Json = {"name": name, "config": dict(config), **more}
         if tags:
             body["tags"] = [{"key": key, "value": value} for key, value in tags.items()]
         if description:
             body["description"] = description
         return self._json("POST", _ENDPOINTS, body)
 
-    def update_config(self, name: str, config: Mapping[str, object]) -> Json:
-        """Replace the endpoint's whole config; the old one serves until the new one is ready."""
-        return self._json("PUT", _path(name, "config"), dict(config))
+    def update_config(
+        self, name: str, config: Mapping[str, object], *, unless_same: bool = False
+    ) -> Json:
+        """Replace the endpoint's whole config; the old one serves until the new one is ready.
+
+        ``unless_same``: leave it when it serves, or is about to serve, just that.
+        """
+        path = _path(name, "config") + ("?unless_same=true" if unless_same else "")
+        return self._json("PUT", path, dict(config))
+
+    def change_tags(
+        self, name: str, add: Mapping[str, str], delete: Iterable[str] = ()
+    ) -> list[Json]:
+        """Set tags and take others away; the answer is all of them."""
+        added = [{"key": key, "value": value} for key, value in add.items()]
+        body: Json = {"add_tags": added, "delete_tags": list(delete)}
+        return list(self._json("PATCH", _path(name, "tags"), body).get("tags") or [])
+
+    def set_rate_limits(self, name: str, limits: Iterable[Mapping[str, object]]) -> list[Json]:
+        """Replace the limits of the endpoint; none takes them away."""
+        body: Json = {"rate_limits": [dict(each) for each in limits]}
+        return list(self._json("PUT", _path(name, "rate-limits"), body).get("rate_limits") or [])
+
+    def stop(self, name: str) -> Json:
+        """Have the endpoint answer nobody and run nothing."""
+        return self._json("POST", _path(name, "config:stop"), {})
+
+    def start(self, name: str) -> Json:
+        """Have a stopped endpoint serve again what it served."""
+        return self._json("POST", _path(name, "config:start"), {})
 
     def delete(self, name: str) -> None:
         """Take the endpoint away."""
@@ -270,7 +221,7 @@ class Client:
 
     def may_retrain(self, endpoint: str) -> Json:
         """Whether to retrain or promote by the last diagnosis: ``allowed`` and ``reason``."""
-        return self._json("GET", _own(endpoint, "diagnosis/may-retrain"))
+        return self._json("GET", _own(endpoint, "diagnosis", "may-retrain"))
 
     def sampled_keys(
         self, endpoint: str, fields: Iterable[str], version: str | None = None
@@ -278,13 +229,13 @@ class Client:
         """The values of sampled rows in some fields."""
         asked = {"fields": ",".join(fields), "version": version}
         wanted = urlencode({key: value for key, value in asked.items() if value is not None})
-        return list(self._json("GET", f"{_own(endpoint, 'diagnosis/keys')}?{wanted}")["keys"])
+        return list(self._json("GET", f"{_own(endpoint, 'diagnosis', 'keys')}?{wanted}")["keys"])
 
     def tell_outcomes(self, endpoint: str, outcomes: Iterable[Mapping[str, object]]) -> Json:
         """Say how requests turned out: ``{"request_id": …, "value": 1}`` of each.
 
-        The answer counts ``accepted``, ``duplicate``, ``too_late`` and ``unknown``. Said twice it
-        counts once.
+        The answer counts ``accepted``, ``duplicate``, ``too_late``, ``sampled`` (no rollout waits
+        for it; kept for diagnoses) and ``unknown``. Said twice it counts once.
         """
         told = {"outcomes": [dict(each) for each in outcomes]}
         return self._json("POST", _own(endpoint, "outcomes"), told)
@@ -307,51 +258,7 @@ class Client:
         pinned = f"/served-models/{quote(served, safe='')}" if served else ""
         path = f"/serving-endpoints/{quote(endpoint, safe='')}{pinned}/invocations"
         answer = self._send("POST", path, body)
-        return _decoded(answer), answer.headers
-
-    def _json(
-        self, method: str, path: str, body: Json | None = None, *, once: bool = False
-    ) -> Json:
-        send = self._send if once else self._patiently
-        answer = _decoded(send(method, path, body))
-        if not isinstance(answer, dict):
-            raise errors.InternalError(f"{method} {path} was not answered with a JSON object")
-        return answer
-
-    def _patiently(self, method: str, path: str, body: Json | None) -> httpx.Response:
-        end = time.monotonic() + self._patience_s
-        while True:
-            try:
-                return self._send(method, path, body)
-            except errors.TemporarilyUnavailable as error:
-                pause = min(error.retry_after or 1, 2)
-                if time.monotonic() + pause > end:
-                    raise
-                time.sleep(pause)
-
-    def _send(
-        self, method: str, path: str, body: Mapping[str, object] | bytes | None = None
-    ) -> httpx.Response:
-        content: dict[str, Any] = {}
-        if isinstance(body, bytes):
-            content = {"content": body, "headers": {"content-type": "application/json"}}
-        elif body is not None:
-            content = {"json": dict(body)}
-        try:
-            answer = self._http.request(method, path, **content)
-        except httpx.ReadTimeout as error:
-            raise errors.DeadlineExceeded(
-                f"{self.url} did not answer {method} {path} within "
-                f"{self._http.timeout.read:.0f} s; it may still be working on it"
-            ) from error
-        except (httpx.TransportError, httpx.UnsupportedProtocol) as error:
-            raise ServerUnreachable(
-                f"no server answers at {self.url} ({_reason(error)}); start one with "
-                "`serinus serve`, or name another with --server or SERINUS_SERVER"
-            ) from error
-        if answer.is_success:
-            return answer
-        raise _error(answer)
+        return decoded(answer), answer.headers
 
 
 def _path(name: str, *rest: str) -> str:
@@ -360,43 +267,6 @@ def _path(name: str, *rest: str) -> str:
 
 def _own(endpoint: str, *rest: str) -> str:
     return "/".join((_OURS, *(quote(part, safe="") for part in (endpoint, *rest))))
-
-
-def _reason(error: Exception) -> str:
-    return str(error) or type(error).__name__
-
-
-def _decoded(answer: httpx.Response) -> Any:
-    try:
-        return answer.json()
-    except ValueError as error:
-        raise errors.InternalError(
-            f"{answer.request.method} {answer.request.url} was not answered with JSON; is it a "
-            "Serinus server?"
-        ) from error
-
-
-def _error(answer: httpx.Response) -> errors.SerinusError:
-    """The server's error as the class that stands for its code, else for its status."""
-    try:
-        body = answer.json()
-    except ValueError:
-        body = None
-    known = body if isinstance(body, dict) else {}
-    code = known.get("error_code", "")
-    kind = (
-        _BY_BOTH.get((code, answer.status_code))
-        or _BY_CODE.get(code)
-        or _BY_STATUS.get(answer.status_code, errors.SerinusError)
-    )
-    message = known.get("message") or f"{answer.request.url} answered {answer.status_code}"
-    after = answer.headers.get("retry-after", "")
-    details = known.get("details")
-    return kind(
-        str(message),
-        retry_after=int(after) if after.isdecimal() else None,
-        details=details if isinstance(details, list) else None,
-    )
 
 
 def _failure(name: str, endpoint: Json, state: str) -> str:

@@ -1,0 +1,71 @@
+"""The record of who changed what, for administrators. It only reads."""
+
+from typing import Annotated, Any
+
+import msgspec
+from fastapi import APIRouter, Query, Response
+
+from serinus.api.resources import rfc3339
+from serinus.store.audit import Checked, Entry
+from serinus.store.repository import Store
+
+__all__ = ["AuditCalls", "audit_resource", "check_resource"]
+
+_PATH = "/api/serinus/v1/audit"
+
+
+class AuditCalls:
+    """Handlers over one store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def router(self) -> APIRouter:
+        """The routes."""
+        router = APIRouter(tags=["audit"])
+        router.add_api_route(_PATH, self.list, methods=["GET"])
+        router.add_api_route(f"{_PATH}/check", self.check, methods=["GET"])
+        return router
+
+    def list(
+        self,
+        endpoint: str | None = None,
+        before: Annotated[int | None, Query(ge=1, lt=2**63)] = None,
+        limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    ) -> Response:
+        """Changes, the newest first; ``before`` is the id of the last one of the page before."""
+        found = self._store.audit.entries(endpoint=endpoint, before=before, limit=limit)
+        return _json({"entries": [audit_resource(entry) for entry in found]})
+
+    def check(self) -> Response:
+        """Follow the chain of hashes over the whole record."""
+        return _json(check_resource(self._store.audit.verify()))
+
+
+def check_resource(checked: Checked) -> dict[str, Any]:
+    """Whether the record is whole."""
+    return {
+        "whole": checked.broken_at is None,
+        "entries": checked.entries,
+        "head": checked.head,
+        "broken_at": checked.broken_at,
+    }
+
+
+def audit_resource(entry: Entry) -> dict[str, Any]:
+    """One change."""
+    return {
+        "id": entry.id,
+        "at": rfc3339(entry.at),
+        "actor": entry.actor,
+        "token_id": entry.token_id or None,
+        "action": entry.action,
+        "endpoint": entry.endpoint or None,
+        "before": entry.before,
+        "after": entry.after,
+        "hash": entry.hash,
+    }
+
+
+def _json(body: dict[str, Any]) -> Response:
+    return Response(msgspec.json.encode(body), media_type="application/json")
