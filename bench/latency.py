@@ -76,6 +76,9 @@ class LoadResult:
     late_p99_ms: float = 0.0
     #: Share of one core that the generator used in the window: near 1 it was the bottleneck.
     generator_cpu: float = 0.0
+    #: Answers of 429 and 503: how long callers waited for them (median, p99).
+    refused_p50_ms: float = 0.0
+    refused_p99_ms: float = 0.0
     #: One wrong body, to look at.
     wrong_example: str = ""
     histogram_ms: dict[str, int] = field(default_factory=dict)
@@ -86,7 +89,12 @@ class LoadResult:
         return self.wrong + sum(self.errors.values())
 
 
-def summarise(result: LoadResult, latencies: Sequence[float], late: Sequence[float]) -> None:
+def summarise(
+    result: LoadResult,
+    latencies: Sequence[float],
+    late: Sequence[float],
+    refused: Sequence[float] = (),
+) -> None:
     """Fill the figures of `result` from every latency and lateness of its window."""
     result.rps = result.right / result.seconds
     if latencies:
@@ -102,3 +110,7 @@ def summarise(result: LoadResult, latencies: Sequence[float], late: Sequence[flo
         ordered = sorted(late)
         result.late_p50_ms = percentile(ordered, 50) * 1000
         result.late_p99_ms = percentile(ordered, 99) * 1000
+    if refused:
+        ordered = sorted(refused)
+        result.refused_p50_ms = percentile(ordered, 50) * 1000
+        result.refused_p99_ms = percentile(ordered, 99) * 1000

@@ -106,6 +106,7 @@ class Run:
         self._result = LoadResult(job.connections, job.rate, job.seconds)
         self._latencies = array("d")
         self._late = array("d")
+        self._refused = array("d")
         self._idle: deque[_Connection] = deque()
         self._live: set[_Connection] = set()
         self._backlog: deque[float] = deque()
@@ -140,7 +141,7 @@ class Run:
             await asyncio.to_thread(pacer.join)
             self._send_due()
         await self._drain()
-        summarise(self._result, self._latencies, self._late)
+        summarise(self._result, self._latencies, self._late, self._refused)
         return self._result
 
     def free(self, connection: _Connection) -> None:
@@ -164,6 +165,8 @@ class Run:
             result.bytes_out += len(self._requests[connection.number])
         if response.status != 200:
             self._count(f"status {response.status}")
+            if counted and response.status in (429, 503):
+                self._refused.append(now - connection.since)
         elif self._check.right(connection.number, response.body):
             result.answers += 1
             if counted:

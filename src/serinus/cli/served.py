@@ -75,7 +75,8 @@ def _entity(uri: str, taken: set[str]) -> dict[str, Any]:
         # The server may have another working directory than this command.
         here = "://" not in uri and ":/" not in uri
         entity = {"entity_name": str(Path(uri).absolute()) if here else uri}
-        stem = uri.rstrip("/").rsplit("/", 1)[-1]
+        # A scoring URL is called after the endpoint in its path.
+        stem = uri.rstrip("/").removesuffix("/invocations").rsplit("/", 1)[-1]
     name = stem = _UNFIT.sub("-", stem).strip("-") or "model"
     number = 1
     while name in taken:

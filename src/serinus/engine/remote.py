@@ -94,7 +94,8 @@ def write_remote(url: str, directory: Path) -> Path:
 
 def remote_url(directory: Path) -> str | None:
     """The URL that a model directory stands for; None when it holds a model."""
-    text = (directory / "MLmodel").read_text(encoding="utf-8", errors="replace")
+    path = directory / "MLmodel"
+    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
     if _FLAVOR not in text:
         return None
     content = yaml.safe_load(text)
