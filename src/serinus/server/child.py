@@ -95,7 +95,9 @@ def configure_logging(settings: Settings, process: str) -> None:
     ]
     render: structlog.typing.Processor = structlog.processors.JSONRenderer()
     if settings.log_format == "console":
-        render = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        render = structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+        )
     structlog.configure(
         processors=[*shared, render],
         wrapper_class=structlog.make_filtering_bound_logger(level),

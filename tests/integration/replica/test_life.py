@@ -78,7 +78,8 @@ def test_a_model_that_prints_100_mb_answers_and_its_log_is_cut(start: Start) -> 
     (answer,) = peer.ask([_x(13.0)])
     assert content(answer)["predictions"] == [26.0]
     log = Path(running.launch.log_path)
-    _until(lambda: log.stat().st_size < 2 * 1024 * 1024)
+    # Cut whenever it has passed ten; how much came after the last cut is chance.
+    _until(lambda: log.stat().st_size <= 10 * 1024 * 1024)
     assert content(peer.ask([_x(2.0)])[0])["predictions"] == [4.0]
 
 
