@@ -99,23 +99,8 @@ def create_app(
     app.exception_handler(RequestValidationError)(on_validation_error)
     starter = Starter(store, wake=wake, clock=clock, new_id=new_id, patience_s=patience_s)
     serving = Serving(store, starter, wake=wake, clock=clock, new_id=new_id)
-    app.include_router(serving.router())
-    app.include_router(LogCalls(store, replica_logs).router())
-    app.include_router(StopCalls(store, reply=serving.reply, wake=wake, clock=clock).router())
-    app.include_router(TagCalls(store, clock=clock).router())
-    app.include_router(AiGatewayCalls(store, wake=wake, clock=clock).router())
-    app.include_router(NotificationCalls(store, clock=clock).router())
-    app.include_router(MetricCalls(store, vitals=vitals, clock=clock).router())
-    app.include_router(PrometheusCalls(condition).router())
-    app.include_router(OpenApiCalls(store, model_directory).router())
-    app.include_router(HistoryCalls(store).router())
-    app.include_router(RolloutCalls(store, starter, wake=wake, clock=clock).router())
-    app.include_router(Policies(store, clock=clock, wake=wake).router())
     bundles = Bundles(model_directory)
-    verifying = VerificationCalls(store, wake=wake, clock=clock, bundles=bundles)
-    app.include_router(verifying.router())
-    skews = Skews(store, refresh=refresh_live, bundle_of=bundles.of, clock=clock)
-    app.include_router(skews.router())
+    settling = Settling(store, wake=wake, acknowledged=acknowledged)
     assembly = Assembly(
         store,
         refresh=refresh_live,
@@ -124,11 +109,24 @@ def create_app(
         again=again,
         routing=routing,
     )
-    app.include_router(DiagnosisCalls(store, assembly, clock=clock, notify=notify).router())
-    app.include_router(OutcomeCalls(store, clock=clock, refresh=refresh_live).router())
-    app.include_router(Events(store).router())
-    settling = Settling(store, wake=wake, acknowledged=acknowledged)
     for calls in (
+        serving,
+        LogCalls(store, replica_logs),
+        StopCalls(store, reply=serving.reply, wake=wake, clock=clock),
+        TagCalls(store, clock=clock),
+        AiGatewayCalls(store, wake=wake, clock=clock),
+        NotificationCalls(store, clock=clock),
+        MetricCalls(store, vitals=vitals, clock=clock),
+        PrometheusCalls(condition),
+        OpenApiCalls(store, model_directory),
+        HistoryCalls(store),
+        RolloutCalls(store, starter, wake=wake, clock=clock),
+        Policies(store, clock=clock, wake=wake),
+        VerificationCalls(store, wake=wake, clock=clock, bundles=bundles),
+        Skews(store, refresh=refresh_live, bundle_of=bundles.of, clock=clock),
+        DiagnosisCalls(store, assembly, clock=clock, notify=notify),
+        OutcomeCalls(store, clock=clock, refresh=refresh_live),
+        Events(store),
         TokenCalls(store, settling, clock=clock, random=random),
         Permissions(store, settling),
         RateLimitCalls(store, wake=wake, clock=clock),
@@ -136,6 +134,14 @@ def create_app(
     ):
         app.include_router(calls.router())
     app.include_router(missing_router())
+    _add_well_known(app, workspace_id)
+    if missing := undeclared(app.routes):
+        raise RuntimeError(f"{missing[0]} declares no right; add it to serinus/api/rights.py")
+    return app
+
+
+def _add_well_known(app: FastAPI, workspace_id: str) -> None:
+    """What clients ask before every call; gateways answer it too, when this process is away."""
 
     def well_known(request: Request) -> Response:
         base = base_url(request)
@@ -150,6 +156,3 @@ def create_app(
     app.add_api_route(
         "/.well-known/databricks-config", well_known, methods=["GET"], include_in_schema=False
     )
-    if missing := undeclared(app.routes):
-        raise RuntimeError(f"{missing[0]} declares no right; add it to serinus/api/rights.py")
-    return app

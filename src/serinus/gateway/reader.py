@@ -3,6 +3,7 @@
 It writes nothing and knows no time; what is wrong comes back as an error for `edge` to answer.
 """
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import httptools
@@ -27,7 +28,7 @@ _MANY_CHUNKS, _MEAN_CHUNK = 1000, 64
 _FRAMING = 512 * 1024
 
 
-class Reader:
+class Reader(ABC):
     """The parsing half of a connection."""
 
     __slots__ = (
@@ -67,9 +68,9 @@ class Reader:
         #: The head that asked for another protocol.
         self._rest_of: bytes | None = None
 
+    @abstractmethod
     def _begin(self, scope: dict[str, Any], *, keep_alive: bool, expects: bool) -> None:
         """A head is complete: make it the exchange that is read."""
-        raise NotImplementedError
 
     def _read(self, data: bytes) -> SerinusError | None:
         """Parse some bytes; what is wrong with them, if anything is."""
