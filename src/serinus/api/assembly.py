@@ -25,8 +25,9 @@ from serinus.parity.diagnosis.values import (
     Snapshot,
 )
 from serinus.parity.folder import Bundle
-from serinus.parity.gates.environment import lock_differences
+from serinus.parity.gates.environment import Difference, lock_differences
 from serinus.parity.sketch import Sketch, SliceKey
+from serinus.parity.verification import Difference as Reported
 from serinus.parity.verification import GateResult
 from serinus.parity.wire import Answer, Request, Running
 from serinus.store.hours import versions_seen
@@ -249,9 +250,7 @@ def _environment(
     if locks:
         return list(
             {
-                (each.name, each.running): LibraryDifference(
-                    name=each.name, trained=each.trained, serving=each.running
-                )
+                (each.name, each.running): _library(each)
                 for lock in locks
                 for each in lock_differences(bundle.contract, bundle.lock, lock)
             }.values()
@@ -262,7 +261,10 @@ def _environment(
     gate = next((each for each in report.gates if each.name == "environment"), None)
     if gate is None or gate.result is GateResult.SKIPPED:
         return None
-    return [
-        LibraryDifference(name=each.name, trained=each.trained, serving=each.running)
-        for each in report.differences
-    ]
+    return [_library(each) for each in report.differences]
+
+
+def _library(found: Difference | Reported) -> LibraryDifference:
+    return LibraryDifference(
+        name=found.name, trained=found.trained, serving=found.running, matters=found.matters
+    )

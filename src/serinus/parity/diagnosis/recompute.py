@@ -47,7 +47,7 @@ def recompute(view: View) -> Found:
             text = f"{int(far.sum())} of {len(rows)} recorded rows differ at {stage}"
         if far.any():
             detail = _CLASS[stage]
-            if view.snapshot.environment and stage != "S5":
+            if view.libraries and stage != "S5":
                 detail = "environment.transform" if stage == "S3" else "environment.score"
             found.findings.append(
                 Finding(

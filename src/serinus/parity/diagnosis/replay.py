@@ -69,7 +69,7 @@ def _passed(view: View, found: Found) -> None:
 def _class(view: View, gate: Gate) -> str:
     """The class in full that a failed gate proves; empty: another step proves it better."""
     stage = gate.stage.partition(":")[0]
-    golden, differences = view.snapshot.golden, view.snapshot.environment
+    golden, differences = view.snapshot.golden, view.libraries
     if stage in ("S1", "S2"):
         return "preprocessing.parse" if stage == "S1" else "preprocessing.compute"
     if stage == "S3":
@@ -88,9 +88,8 @@ def _class(view: View, gate: Gate) -> str:
 
 def _finding(view: View, gate: Gate, detail: str) -> Finding:
     evidence = [fact(f"{gate.name}: {gate.detail}")]
-    differences = view.snapshot.environment
-    if differences and detail.startswith("environment"):
-        evidence.append(fact(f"the environment is not training's: {named(differences)}"))
+    if view.libraries and detail.startswith("environment"):
+        evidence.append(fact(f"the environment is not training's: {named(view.libraries)}"))
     return Finding(
         verdict=family(detail),
         detail=detail,

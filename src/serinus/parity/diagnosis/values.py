@@ -95,6 +95,8 @@ class LibraryDifference(_Value, frozen=True):
     name: str
     trained: str
     serving: str
+    #: Known to be able to change an answer; only then can it be the cause of one.
+    matters: bool = True
 
 
 class RefusedExample(_Value, frozen=True):

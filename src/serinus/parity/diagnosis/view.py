@@ -14,7 +14,7 @@ import numpy as np
 from serinus.parity.contract import Field, Kind
 from serinus.parity.diagnosis.finding import Evidence, Exclusion, Finding
 from serinus.parity.diagnosis.rows import Rows
-from serinus.parity.diagnosis.values import Snapshot
+from serinus.parity.diagnosis.values import LibraryDifference, Snapshot
 from serinus.parity.profiles import GAMMA, FieldProfile
 from serinus.parity.shape import Shape, shape_of
 from serinus.parity.sketch import WHOLE_HOUR, Buckets, FieldSketch, Sketch
@@ -120,6 +120,14 @@ class View:
     def shape(self) -> Shape:
         """How the live values were counted."""
         return shape_of(self.snapshot.contract, self.snapshot.profile)
+
+    @cached_property
+    def libraries(self) -> list[LibraryDifference]:
+        """What of the environment may be the cause of another answer.
+
+        Another time zone or list of BLAS alone proves nothing, as for the gate on it.
+        """
+        return [each for each in self.snapshot.environment or () if each.matters]
 
     @cached_property
     def whole(self) -> Part:

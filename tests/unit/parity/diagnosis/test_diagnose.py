@@ -178,6 +178,16 @@ def test_the_first_stage_that_differs_names_the_class(
     assert (said.detail, said.confidence) == (expected, Confidence.EXACT)
 
 
+def test_what_can_not_change_an_answer_is_not_blamed_for_one(cells: Cells) -> None:
+    found = snapshot(cells, gates=(_gate("S3", "preprocessing"),))
+    found.environment.append(  # type: ignore[union-attr]
+        LibraryDifference(name="BLAS", trained="openblas, mkl", serving="openblas", matters=False)
+    )
+    said = diagnose(found)
+    assert said.detail == "preprocessing.transform"
+    assert any("BLAS openblas, mkl" in each for each in said.notes)
+
+
 def test_other_libraries_with_equal_answers_are_a_note(cells: Cells) -> None:
     found = snapshot(cells)
     found.environment.append(  # type: ignore[union-attr]
