@@ -11,7 +11,7 @@ __all__ = ["Dividing", "settled"]
 
 #: (gateway id, incarnation)
 _Gateway = tuple[str, str]
-_LOOKS, _PAUSE_S = 5, 0.3
+_LOOKS, _PAUSE_S = 16, 0.3
 
 
 class _Next(Protocol):
@@ -63,11 +63,15 @@ class Dividing:
 def settled(
     look: Callable[[], tuple[int, dict[str, int]]], wait: Callable[[float], None]
 ) -> tuple[int, dict[str, int]]:
-    """The generations, after a moment for gateways that are about to acknowledge the newest."""
+    """The newest generation at the first look, and what gateways serve by after a moment for it.
+
+    What other endpoints publish meanwhile is not chased: where routes change all the time no
+    gateway would ever be seen at the newest, and none of them is late.
+    """
     newest, serving = look()
     for _ in range(_LOOKS):
         if all(each >= newest for each in serving.values()):
             break
         wait(_PAUSE_S)
-        newest, serving = look()
+        _, serving = look()
     return newest, serving
