@@ -6,7 +6,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.e2e.load import Line
 from tests.e2e.running import Running, eventually, running
 from tests.models import saved
 
@@ -32,12 +33,11 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 def _ask(server: Running, endpoint: str, seed: int, until: threading.Event) -> None:
     draw = random.Random(seed)  # noqa: S311 - a test's traffic
-    path = f"/serving-endpoints/{endpoint}/invocations"
-    with httpx.Client(base_url=server.url, timeout=30, trust_env=False) as http:
+    with closing(Line(server)) as line:
         while not until.is_set():
             x = 100 + draw.randrange(100)
             rows = {"columns": ["x", "y"], "data": [[x, draw.random()]]}
-            http.post(path, json={"dataframe_split": rows})
+            line.ask(endpoint, {"dataframe_split": rows})
 
 
 @contextmanager
@@ -65,15 +65,14 @@ def _ask_and_learn(
 ) -> None:
     """Ask, and find out a second later whether the answer was right: the label is 1."""
     draw = random.Random(seed)  # noqa: S311 - a test's traffic
-    path = f"/serving-endpoints/{endpoint}/invocations"
-    with httpx.Client(base_url=server.url, timeout=30, trust_env=False) as http:
+    with closing(Line(server)) as line:
         for number in count():
             if until.is_set():
                 return
             rows = {"columns": ["x", "y"], "data": [[100 + draw.randrange(100), draw.random()]]}
             own = f"{seed}-{number}"
-            answer = http.post(path, json={"dataframe_split": rows, "client_request_id": own})
-            if answer.status_code != 200:
+            answer = line.ask(endpoint, {"dataframe_split": rows, "client_request_id": own})
+            if answer.status != 200:
                 continue
             label: dict[str, object] = {"value": answer.json()["predictions"] == [1]}
             # Half of the clients go by their own ids, half by those of the gateway.

@@ -5,13 +5,14 @@ import os
 import signal
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import httpx
 import pytest
 from scipy.stats import binom
 
-from tests.e2e.load import ROW, shares, traffic
+from tests.e2e.load import ROW, Line, shares, traffic
 from tests.e2e.running import Running, eventually, running
 from tests.models import saved
 
@@ -161,11 +162,12 @@ def test_sticky_units_keep_their_version_while_the_weight_grows(
         if on_candidate:
             verb(server, endpoint, "promote")
         _weight_is(server, endpoint, weight)
-        now = {
-            user
-            for user in users
-            if server.ask(endpoint, ROW, headers={"x-user-id": user}).json() == {"predictions": [2]}
-        }
+        with closing(Line(server)) as line:
+            now = {
+                user
+                for user in users
+                if line.ask(endpoint, ROW, {"x-user-id": user}).json() == {"predictions": [2]}
+            }
         assert on_candidate <= now, "a user went back to stable"
         share = weight / 10_000
         spread = Z * math.sqrt(share * (1 - share) / len(users))
@@ -229,7 +231,7 @@ def test_shadow_traffic_is_compared_and_never_answers(server: Running, endpoint:
 
 
 def test_a_verb_that_does_not_fit_is_refused_at_once(server: Running, endpoint: str) -> None:
-    start(server, endpoint, "version-2", **TIMED)
+    start(server, endpoint, "version-2", steps=[{"set_weight": "50%"}], **TIMED)
     refused = verb(server, endpoint, "approve")
     assert (refused.status_code, refused.json()["error_code"]) == (400, "INVALID_STATE")
     ended(server, endpoint, "SUCCEEDED")

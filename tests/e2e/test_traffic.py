@@ -2,15 +2,12 @@
 
 import math
 import shutil
-from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import httpx
 import pytest
 
-from tests.e2e.load import ROW, traffic
+from tests.e2e.load import ROW, shares, traffic
 from tests.e2e.running import Running, eventually, running
 from tests.models import saved
 
@@ -36,23 +33,10 @@ def _serve(server: Running, percent: dict[int, int]) -> None:
     eventually(lambda: len(server.children("replica.main")) == len(percent), what="the retirements")
 
 
-def _shares(server: Running, requests: int, threads: int = 8) -> Counter[str]:
-    path = "/serving-endpoints/split/invocations"
-
-    def ask(count: int) -> Counter[str]:
-        with httpx.Client(base_url=server.url, timeout=30, trust_env=False) as http:
-            return Counter(
-                http.post(path, json=ROW).headers["served-model-name"] for _ in range(count)
-            )
-
-    with ThreadPoolExecutor(threads) as pool:
-        return sum(pool.map(ask, [requests // threads] * threads), Counter())
-
-
 @pytest.mark.parametrize("percent", [1, 10, 50])
 def test_the_observed_share_is_the_asked_one(server: Running, percent: int) -> None:
     _serve(server, {1: 100 - percent, 2: percent})
-    seen = _shares(server, 4000)
+    seen = shares(server, "split", 4000)
     share, asked = seen["v-2"] / seen.total(), percent / 100
     assert abs(share - asked) <= Z * math.sqrt(asked * (1 - asked) / seen.total())
 
@@ -86,7 +70,7 @@ def test_each_answer_is_that_of_the_version_in_its_header_while_the_config_chang
 def test_nobody_is_answered_by_a_version_that_left_the_config(server: Running) -> None:
     _serve(server, {1: 50, 2: 50})
     _serve(server, {1: 100})
-    assert _shares(server, 400) == {"v-1": 400}
+    assert shares(server, "split", 400) == {"v-1": 400}
     assert server.ask("split", ROW, served="v-2").status_code == 404
 
 

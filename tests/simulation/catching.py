@@ -1,6 +1,6 @@
 """Which check catches a planted bug: the scenarios, the walk, or the wait for convergence."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from typing import Any
 
@@ -14,6 +14,9 @@ __all__ = ["caught_by"]
 #: Enough for every planted bug that only random histories can find, with room.
 _WALKED = 4_000
 _CONVERGED = 200
+#: Where bugs were found that take long to find: looked at first. All the rest follows anyway.
+_TELLING_SEEDS = (333, 513, 925, 2497, 3628)
+_TELLING_SCENARIO = "blue_green"
 
 
 def caught_by(*, thorough: bool = False) -> dict[str, str]:
@@ -24,13 +27,15 @@ def caught_by(*, thorough: bool = False) -> dict[str, str]:
     found: dict[str, str] = {}
     for name, complaints in (
         ("a scenario without a crash", _plain()),
-        ("the walk", _walk()),
+        ("the walk", _walk((*_TELLING_SEEDS, *range(_TELLING_SEEDS[0])))),
+        ("a crash point", _crashes([_TELLING_SCENARIO])),
+        ("the walk", _walk(range(_WALKED))),
         ("the wait for convergence", _convergence()),
-        ("a crash point", _crashes()),
+        ("a crash point", _crashes(SCENARIOS)),
     ):
         complaint = next(complaints, None)
         if complaint is not None:
-            found[name] = complaint
+            found.setdefault(name, complaint)
             if not thorough:
                 break
     return found
@@ -61,9 +66,10 @@ def _plain() -> Iterator[str]:
                 yield f"{name}: it ends in another way"
 
 
-def _crashes() -> Iterator[str]:
+def _crashes(names: Iterable[str]) -> Iterator[str]:
     start = starts()["serving"]
-    for name, scenario in SCENARIOS.items():
+    for name in names:
+        scenario = SCENARIOS[name]
         expected, calls = _expected()[name]
         for point in crash_points(calls):
             try:
@@ -72,8 +78,8 @@ def _crashes() -> Iterator[str]:
                 yield f"{name}, {point}: {_told(error)}"
 
 
-def _walk() -> Iterator[str]:
-    for seed in range(_WALKED):
+def _walk(seeds: Iterable[int]) -> Iterator[str]:
+    for seed in seeds:
         try:
             replay(seeded(seed))
         except Exception as error:  # noqa: BLE001 - see above

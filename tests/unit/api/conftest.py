@@ -13,6 +13,7 @@ import pytest
 from serinus.api.app import create_app
 from serinus.store.repository import Store
 from tests.unit.api.rolling import Rolling
+from tests.unit.api.shaped import check_shape
 
 PATH = "/api/2.0/serving-endpoints"
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -40,7 +41,9 @@ class Api:
             async with httpx.AsyncClient(transport=transport, base_url="http://me:8080") as client:
                 return await client.request(method, path, **kwargs)
 
-        return asyncio.run(send())
+        answer = asyncio.run(send())
+        check_shape(self.app, answer)
+        return answer
 
     def create(self, name: str = "fraud", **config: Any) -> dict[str, Any]:
         config = config or {"served_entities": [{"entity_name": "a.fraud", "entity_version": "1"}]}
