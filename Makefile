@@ -4,7 +4,7 @@ UV := .uv/bin/uv
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help setup demo test check format lint types bench calibrate diagnose-matrix fuzz simulate clean
+.PHONY: help setup demo test check format lint types bench bench-full bench-check calibrate diagnose-matrix fuzz simulate clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -46,6 +46,13 @@ bench: setup  ## the benchmark table; writes bench/results/*.json
 	$(BIN)/python -m bench.evidence_speed
 	$(BIN)/python -m bench.live_state
 	$(BIN)/python -m bench.diagnosis_speed
+	$(BIN)/python -m bench.peers --quick
+
+bench-full: setup  ## Serinus beside its peers and the limits, five models: docs/why/speed.md (an hour)
+	$(BIN)/python -m bench.peers
+
+bench-check: setup  ## instructions of the hot paths against the record; needs valgrind
+	$(BIN)/python -m bench.instructions
 
 calibrate: setup  ## error rates and detection times of every test, at full size (minutes)
 	$(BIN)/python -m bench.calibrate
@@ -63,4 +70,4 @@ simulate: setup  ## the controller under 100,000 random histories
 	$(BIN)/python -m tests.simulation.walk --seeds 100000
 
 clean:  ## removes what the other targets made
-	rm -rf .venv .uv .serinus .fuzz .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .uv .bench .serinus .fuzz .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -20,7 +20,7 @@ _CACHE_LIMIT = 64
 class Payload:
     """One request, byte for byte, and what must come back.
 
-    `predictions` is compared with that key of the answer; without it the body must equal `body`.
+    `predictions` is compared with what the answer predicts; without it the body must equal `body`.
     """
 
     request: bytes
@@ -95,4 +95,16 @@ def _judge(payload: Payload, body: bytes) -> bool:
         answer = json.loads(body)
     except ValueError:
         return False
-    return isinstance(answer, dict) and same_value(payload.predictions, answer.get("predictions"))
+    return same_value(payload.predictions, _predictions(answer))
+
+
+def _predictions(answer: Any) -> Any:
+    """What was predicted, in MLflow's form or in the Open Inference Protocol's; else None."""
+    if not isinstance(answer, dict):
+        return None
+    if "predictions" in answer:
+        return answer["predictions"]
+    outputs = answer.get("outputs")
+    if isinstance(outputs, list) and len(outputs) == 1 and isinstance(outputs[0], dict):
+        return outputs[0].get("data")
+    return None

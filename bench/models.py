@@ -6,13 +6,16 @@ M1: scaler + logistic regression on 30 floats. M0: a pyfunc that answers a const
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-__all__ = ["MODELS", "BenchModel", "prepare"]
+__all__ = ["MODELS", "BenchModel", "Maker", "bodies_of", "pinned", "prepare"]
+
+#: Saves a model at a path; gives request bodies, and the answer that each must get.
+Maker = Callable[[Path], tuple[list[str], list[Any]]]
 
 #: Different rows, so that an answer that went to the wrong request shows.
 _ROWS = 64
@@ -38,10 +41,10 @@ class BenchModel:
         return self.path.parent / f"{self.name}.example.json"
 
 
-def prepare(name: str, work: Path) -> BenchModel:
+def prepare(name: str, work: Path, makers: Mapping[str, Maker] | None = None) -> BenchModel:
     """The model of that name, made under `work` unless a whole one is there.
 
-    Raises KeyError for a name that is not in MODELS.
+    Raises KeyError for a name that is not in MODELS, or in `makers` where they are given.
     """
     path = work.resolve() / "models" / name.lower()
     requests = path.with_suffix(".requests.json")
@@ -51,7 +54,7 @@ def prepare(name: str, work: Path) -> BenchModel:
         # The model must not take this repository's own lock file for its environment.
         os.environ["MLFLOW_UV_AUTO_DETECT"] = "false"
         os.environ.setdefault("MLFLOW_TRACKING_URI", f"sqlite:///{work.resolve()}/mlflow.db")
-        bodies, answers = MODELS[name](path)
+        bodies, answers = (makers or MODELS)[name](path)
         # Written last: its presence says that the model beside it is whole.
         requests.write_text(json.dumps({"bodies": bodies, "answers": answers}))
     stored = json.loads(requests.read_text())
@@ -69,16 +72,17 @@ def _breast_cancer() -> tuple[Any, Any]:
     return features, target
 
 
-def _pinned(*packages: str) -> list[str]:
+def pinned(*packages: str) -> list[str]:
     """As installed here: every contender then runs the model in this very environment."""
     return [f"{package}=={version(package)}" for package in packages]
 
 
-def _bodies(rows: Any) -> list[str]:
+def bodies_of(rows: Any) -> list[str]:
     columns = list(rows.columns)
+    # By `to_dict`, which makes plain numbers of NumPy's even where columns are of several kinds.
     return [
         json.dumps({"dataframe_split": {"columns": columns, "data": [row]}})
-        for row in rows.to_numpy().tolist()
+        for row in rows.to_dict("split")["data"]
     ]
 
 
@@ -98,12 +102,12 @@ def _logistic(path: Path) -> tuple[list[str], list[Any]]:
         serialization_format="cloudpickle",
         signature=infer_signature(features, pipeline.predict(features)),
         input_example=features.head(3),
-        pip_requirements=_pinned(
+        pip_requirements=pinned(
             "mlflow", "cloudpickle", "numpy", "pandas", "scikit-learn", "scipy"
         ),
     )
     rows = features.head(_ROWS)
-    return _bodies(rows), [[answer] for answer in pipeline.predict(rows).tolist()]
+    return bodies_of(rows), [[answer] for answer in pipeline.predict(rows).tolist()]
 
 
 def _constant(path: Path) -> tuple[list[str], list[Any]]:
@@ -121,13 +125,13 @@ def _constant(path: Path) -> tuple[list[str], list[Any]]:
         python_model=Constant(),
         signature=infer_signature(features, [0.5]),
         input_example=features.head(3),
-        pip_requirements=_pinned("mlflow", "cloudpickle", "numpy", "pandas"),
+        pip_requirements=pinned("mlflow", "cloudpickle", "numpy", "pandas"),
     )
     rows = features.head(_ROWS)
-    return _bodies(rows), [[0.5]] * len(rows)
+    return bodies_of(rows), [[0.5]] * len(rows)
 
 
-MODELS: dict[str, Callable[[Path], tuple[list[str], list[Any]]]] = {
+MODELS: dict[str, Maker] = {
     "M0": _constant,
     "M1": _logistic,
 }

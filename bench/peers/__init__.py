@@ -1,0 +1,1 @@
+"""The servers a user would pick instead, and the limits, measured beside Serinus in one run."""

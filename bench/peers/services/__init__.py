@@ -1,0 +1,1 @@
+"""What runs inside the peers' own environments. Nothing here may import the rest of the bench."""
