@@ -1,8 +1,10 @@
-"""`python -m bench.access`: what tokens, rights and rate limits cost a request.
+"""`python -m bench.access`: what tokens, rights, rate limits and metrics cost a request.
 
-Two servers of one model, one open and one that asks for a token and counts against limits that are
-never reached, are asked in turns, so that what else the machine does falls on both. Exit code 0
-when everything was measured and every answer was right, whatever the ratio says.
+Two servers of one model, one open and one that asks for a token, counts against limits that are
+never reached and has its metrics fetched every second, are asked in turns, so that what else the
+machine does falls on both. (Counting for the metrics is never off; what it takes is in the
+instruction counts.) Exit code 0 when everything was measured and every answer was right, whatever
+the ratio says.
 """
 
 import argparse
@@ -13,8 +15,9 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,8 +30,9 @@ from bench.processes import ProcessTree, free_port, limited_environment
 
 _RESULTS = Path(__file__).resolve().parent / "results" / "access.json"
 _SERINUS = str(Path(sys.executable).with_name("serinus"))
-#: Share of throughput that access control and limits may cost.
+#: Share of throughput that access control, limits and metrics may cost together.
 _TARGET = 0.08
+_SCRAPE_S = 1.0
 _NEVER = 2**31 - 1
 
 
@@ -63,7 +67,10 @@ def main() -> int:
             # Who goes first changes: what a first window warms up falls on both alike.
             pair = {"": open_, token: guarded}
             order = list(pair) if number % 2 else list(reversed(pair))
-            found = {each: _turn(pair[each], model, each, asked) for each in order}
+            found = {}
+            for each in order:
+                with _scraped(pair[each], each) if each else nullcontext():
+                    found[each] = _turn(pair[each], model, each, asked)
             turns.append((found[""], found[token]))
     noise.append(noise_ms())
     report = {
@@ -152,6 +159,32 @@ def _limit(tree: ProcessTree, token: str) -> None:
     answer = connection.getresponse()
     if answer.status != 200:
         raise RuntimeError(f"the limits were refused: {answer.read()!r}")
+
+
+@contextmanager
+def _scraped(tree: ProcessTree, token: str) -> Iterator[None]:
+    """As long as it lasts, the metrics are fetched as Prometheus does; raises if they are not."""
+    over, statuses = threading.Event(), list[int]()
+
+    def scrape() -> None:
+        while not over.is_set():
+            connection = http.client.HTTPConnection("127.0.0.1", tree.port, timeout=30)
+            connection.request("GET", "/metrics", headers={"Authorization": f"Bearer {token}"})
+            answer = connection.getresponse()
+            answer.read()
+            statuses.append(answer.status)
+            connection.close()
+            over.wait(_SCRAPE_S)
+
+    thread = threading.Thread(target=scrape)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+    if not statuses or set(statuses) != {200}:
+        raise RuntimeError(f"the metrics were not fetched: {statuses}")
 
 
 def _turn(tree: ProcessTree, model: BenchModel, token: str, asked: argparse.Namespace) -> Turn:

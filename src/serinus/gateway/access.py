@@ -7,6 +7,7 @@ import hmac
 from base64 import b64decode
 from binascii import Error as NotBase64
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
+from functools import lru_cache
 from typing import Any
 
 from serinus.access import EVERY, Grant, Right, digest_of, token_id_of
@@ -143,6 +144,8 @@ class Guard:
 
     def token_name(self, headers: Iterable[Header]) -> bytes:
         """The name of the token that a request came with; empty for none."""
+        if not self._digests:
+            return b""
         for name, value in headers:
             if name == b"authorization":
                 holder = self._known.get(value)
@@ -192,6 +195,7 @@ class Guard:
         return holder if proved else None
 
 
+@lru_cache(256)
 def wanted(path: str, method: str) -> tuple[str | None, Right]:
     """Whose right a path needs, and which; None is the default endpoint, empty no endpoint's.
 

@@ -27,7 +27,10 @@ _LINGER_S = 2.0
 class Door:
     """All connections of one gateway. Must be made inside the event loop."""
 
-    def __init__(self, application: Application, limits: EdgeLimits) -> None:
+    def __init__(
+        self, application: Application, limits: EdgeLimits, refused: Counter[int] | None = None
+    ) -> None:
+        """``refused`` is counted in, for whoever else looks there."""
         self.application = application
         self.limits = limits
         self.loop = asyncio.get_running_loop()
@@ -35,7 +38,7 @@ class Door:
         #: Requests that are worked on.
         self.running: set[Exchange] = set()
         #: HTTP status → how often the edge itself answered with it.
-        self.refused: Counter[int] = Counter()
+        self.refused: Counter[int] = Counter() if refused is None else refused
         self._server: asyncio.AbstractServer | None = None
         self._draining = False
         self._empty = asyncio.Event()

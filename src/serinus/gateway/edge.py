@@ -187,10 +187,10 @@ class Connection(Reader, asyncio.Protocol):
             self.go_on()
             self._rest()
 
-    def abandoned(self, exchange: Exchange) -> None:
-        """End the connection: half an answer is recognised by its missing end."""
+    def ended(self, exchange: Exchange) -> None:
+        """If it ended too early, the connection does: half an answer shows by its missing end."""
         self._house.running.discard(exchange)
-        if not exchange.gone:
+        if not (exchange.finished or exchange.gone):
             self._transport.close()
 
     # Its own
@@ -282,11 +282,7 @@ class Connection(Reader, asyncio.Protocol):
     def _start(self, exchange: Exchange) -> None:
         house = self._house
         house.running.add(exchange)
-        exchange.task = house.loop.create_task(self._work(exchange))
-
-    async def _work(self, exchange: Exchange) -> None:
-        await exchange.run(self._house.application)
-        self._house.running.discard(exchange)
+        exchange.task = house.loop.create_task(exchange.run(house.application))
 
     def _refuse(self, error: SerinusError) -> None:
         """Answer once those before it are answered, then end."""

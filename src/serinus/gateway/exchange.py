@@ -21,9 +21,7 @@ Application = Callable[
 
 #: Bytes of a body that wait to be read before its caller is kept waiting.
 _HIGH_WATER = 64 * 1024
-_STATUS_LINE = {
-    each.value: f"HTTP/1.1 {each.value} {each.phrase}\r\n".encode() for each in HTTPStatus
-}
+_STATUS_LINE = {each.value: f"HTTP/1.1 {each.value} {each.phrase}".encode() for each in HTTPStatus}
 _BODILESS = (204, 304)
 
 
@@ -54,19 +52,16 @@ class Line(Protocol):
         """The answer was sent whole."""
         ...
 
-    def abandoned(self, exchange: "Exchange") -> None:
-        """There will be no (further) answer."""
+    def ended(self, exchange: "Exchange") -> None:
+        """Nobody works on it any more; unless it is finished, there will be no further answer."""
         ...
 
 
 def response_head(status: int, headers: list[tuple[bytes, bytes]]) -> bytes:
     """Status line and headers; raises ValueError for a header that would become two."""
-    lines = [_STATUS_LINE.get(status) or b"HTTP/1.1 %d \r\n" % status]
-    for name, value in headers:
-        lines.append(b"%b: %b\r\n" % (name, value))
-    lines.append(b"\r\n")
-    head = b"".join(lines)
-    if head.count(b"\n") != len(lines) or b"\0" in head:
+    first = _STATUS_LINE.get(status) or b"HTTP/1.1 %d " % status
+    head = b"\r\n".join((first, *map(b": ".join, headers), b"", b""))
+    if head.count(b"\n") != len(headers) + 2 or 0 in head:
         raise ValueError("a response header has a line break in it")
     return head
 
@@ -126,8 +121,7 @@ class Exchange:
         except Exception:  # noqa: BLE001 - one request's fault must not reach the event loop
             _log.exception("the application failed")
         finally:
-            if not self.finished:
-                self._line.abandoned(self)
+            self._line.ended(self)
 
     # The request
 

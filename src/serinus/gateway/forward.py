@@ -1,12 +1,15 @@
 """Passes control requests on to the controller's unix socket. Predictions never need it."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from typing import Any
 
 import httpx
 
 from serinus.errors import TemporarilyUnavailable
 
-__all__ = ["Forwarder"]
+__all__ = ["Forwarder", "disconnected", "pump"]
+
+_Message = MutableMapping[str, Any]
 
 # Hop-by-hop headers (RFC 9110 §7.6.1) belong to one connection and are not passed on.
 _HOP = frozenset(
@@ -62,3 +65,16 @@ class Forwarder:
     async def close(self) -> None:
         """Close the connections."""
         await self._client.aclose()
+
+
+async def pump(response: httpx.Response, send: Callable[[_Message], Awaitable[None]]) -> None:
+    """Send the response's body on, as it comes."""
+    async for chunk in response.aiter_raw():
+        await send({"type": "http.response.body", "body": chunk, "more_body": True})
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def disconnected(receive: Callable[[], Awaitable[_Message]]) -> None:
+    """Return when the caller has left."""
+    while (await receive())["type"] != "http.disconnect":
+        continue

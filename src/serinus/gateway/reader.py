@@ -112,18 +112,12 @@ class Reader(ABC):
             )
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._reading is not None:
-            self._trailer(len(name) + len(value))
-            return
-        size = len(name) + len(value)
-        self._head_size += size
-        self._headers.append((name.lower(), value))
-        limits = self._limits
-        if (
-            size > limits.max_header
-            or self._head_size > limits.max_head
-            or len(self._headers) > limits.max_headers
-        ):
+        # Trailers count with the head, and come after the decision by it: they are not kept.
+        self._head_size = size = self._head_size + len(name) + len(value)
+        headers, limits = self._headers, self._limits
+        if self._reading is None:
+            headers.append((name.lower(), value))
+        if size > limits.max_head or len(headers) > limits.max_headers:
             raise self._head_too_large()
 
     def on_headers_complete(self) -> None:
@@ -140,8 +134,13 @@ class Reader(ABC):
             # An upgrade is an offer, not a condition: the request is answered as it is.
             self._rest_of = _head(method, self._url, version, self._headers)
             return
-        headers = self._headers
-        expects = check_headers(headers, version, self._limits.max_body)
+        headers, limits = self._headers, self._limits
+        # None is larger than all of them together.
+        if self._head_size > limits.max_header and any(
+            len(name) + len(value) > limits.max_header for name, value in headers
+        ):
+            raise self._head_too_large()
+        expects = check_headers(headers, version, limits.max_body)
         scope = {
             "type": "http",
             "http_version": version,
@@ -183,12 +182,6 @@ class Reader(ABC):
         self._body_since = 0.0
         if reading is not None:
             reading.end()
-
-    def _trailer(self, size: int) -> None:
-        """Trailers come after the decision by the headers, so nothing in them counts."""
-        self._head_size += size
-        if self._head_size > self._limits.max_head:
-            raise self._head_too_large()
 
     def _without_upgrade(self, rest: bytes) -> SerinusError | None:
         """Read the request again as one that offers nothing."""

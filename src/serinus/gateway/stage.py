@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterable
 from serinus.entities import WHOLE
 from serinus.errors import SerinusError
 from serinus.evidence.summary import Arm, ErrorClass, Exclusion
-from serinus.gateway.pool import Pool
+from serinus.gateway.cache import Shelf
+from serinus.gateway.pool import Pool, ReplicaLink
 from serinus.gateway.recorder import Recorder, fault_of
 from serinus.gateway.shadow import Shadow
 from serinus.gateway.units import finder
@@ -33,8 +34,11 @@ class LiveStage:
         *,
         draw: Callable[[], float],
         clock: Callable[[], float],
+        shelf: Shelf | None = None,
     ) -> None:
         self.route = route
+        #: Set where answers are given again.
+        self._shelf = shelf
         self.recorder = recorder
         self.shadow = shadow
         self._stable = (Arm.STABLE, pools[route.stable])
@@ -88,11 +92,20 @@ class LiveStage:
         evidence = self._find is None or point is not None
         if not evidence:
             recorder.exclude(arm, Exclusion.NO_UNIT)
+        shelf = self._shelf
+        if shelf is not None and shelf.repeated(body, format_) and evidence:
+            evidence = False
+            recorder.exclude(arm, Exclusion.REPEATED)
         recorder.in_flight += 1
         meter = pool.meter
         meter.in_flight += 1
+        link: ReplicaLink | None
         try:
-            link, frame = await pool.call(body, format_, meta)
+            if shelf is None:
+                link, frame = await pool.call(body, format_, meta)
+            else:
+                # What is evidence is asked of its arm, whatever is known from before.
+                link, frame = await shelf.ask(pool, body, format_, meta, anew=evidence)
         except SerinusError as error:
             ended = self._clock()
             meter.count(error.status, ended - began)
@@ -106,7 +119,7 @@ class LiveStage:
         meter.count(frame.status, ended - began, frame.aux)
         if evidence:
             recorder.note(arm, point, began, ended, link, frame, body, picked)
-        if self._shadow_below and arm is Arm.STABLE:
+        if self._shadow_below and arm is Arm.STABLE and link is not None:
             self._copy(body, format_, frame, ended - began, meta)
         return pool, frame
 

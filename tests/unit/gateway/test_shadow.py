@@ -193,7 +193,7 @@ def test_copies_never_fill_the_queue_of_those_that_wait_for_an_answer() -> None:
             await stage.ask()
         pool = stage.plane.endpoint("e").pools["new"]
         await until(lambda: len(new.received) == Bounds().window)
-        assert sum(link.in_flight for link in pool.links) == Bounds().window
+        assert sum(len(link.calls) for link in pool.links) == Bounds().window
         await until(lambda: seen(pairs) == 50)
 
     run(scenario)
