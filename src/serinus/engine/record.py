@@ -113,10 +113,14 @@ class Replica:
                 kept=KEPT,
             )
         except OSError as error:
-            self._note_exit(None, f"{command[0]} can't be started: {error.strerror or error}.")
+            self.not_started(f"{command[0]} can't be started: {error.strerror or error}.")
             return
         self._started = _Started(self.process.identity, at)
         write_private(self.directory / "process.json", msgspec.json.encode(self._started))
+
+    def not_started(self, why: str) -> None:
+        """It has ended before it began."""
+        self._note_exit(None, why)
 
     def _kept(self, command: list[str], limits: Limits) -> list[str]:
         """What starts that command under a keeper; raises OSError when it is no program."""
@@ -124,7 +128,12 @@ class Replica:
             return command
         if shutil.which(command[0]) is None:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), command[0])
-        wish = {"command": command, "limits": limits}
+        wish = {
+            "command": command,
+            "limits": limits,
+            "lifeline": self.launch.lifeline_fd,
+            "drain_s": self.launch.drain_s,
+        }
         write_private(self.directory / KEPT_FILE, msgspec.json.encode(wish))
         # Of the server's Python it needs the standard library alone.
         return [sys.executable, "-I", "-S", keeper.__file__, str(self.directory)]
@@ -176,6 +185,9 @@ class Replica:
             message=self._exit.message if self._exit else message,
             batched=told.batched if told else False,
             batching=told.batching if told else "",
+            form=told.form if told else "",
+            form_reason=told.form_reason if told else "",
+            form_report=told.form_report if told else (),
             started_at=self._started.at if self._started else None,
         )
 

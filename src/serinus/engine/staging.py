@@ -6,27 +6,19 @@ The callers only ever look at the progress; nothing here blocks them.
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
 
 import structlog
 
 from serinus.engine.artifacts import ModelStore
 from serinus.engine.engine import Stage, StagePhase
 from serinus.engine.environment import EnvironmentFailed
-from serinus.entities import EnvironmentRef, ModelRef
+from serinus.engine.optimize import Builder, prepare, stage_key
+from serinus.entities import EnvironmentRef, ModelRef, Optimize
 from serinus.errors import SerinusError
 
-__all__ = ["Builder", "Staging"]
+__all__ = ["Staging"]
 
 _MAX_LOG_LINES = 5000
-
-
-class Builder(Protocol):
-    """What finds or makes an environment; see `serinus.engine.environment.EnvironmentBuilder`."""
-
-    def prepare(
-        self, model: ModelRef, directory: Path, say: Callable[[str], None]
-    ) -> EnvironmentRef: ...
 
 
 class Staging:
@@ -39,12 +31,13 @@ class Staging:
         self._lock = threading.Lock()
         self._jobs: dict[str, _Job] = {}
 
-    def stage(self, model: ModelRef) -> Stage:
+    def stage(self, model: ModelRef, optimize: Optimize = Optimize.NONE) -> Stage:
         """The progress of this model; starts it when it is new, or when its result is no good."""
+        key = stage_key(model, optimize)
         with self._lock:
-            job = self._jobs.get(model.digest)
-            if job is None or not self._stands(job.stage(), model.digest):
-                job = self._jobs[model.digest] = _Job(model)
+            job = self._jobs.get(key)
+            if job is None or not self._stands(job, job.stage()):
+                job = self._jobs[key] = _Job(model, optimize)
                 threading.Thread(
                     target=self._run, args=(job,), name=f"stage-{model.digest[:8]}", daemon=True
                 ).start()
@@ -53,20 +46,22 @@ class Staging:
             job.told = True
         return stage
 
-    def _stands(self, stage: Stage, digest: str) -> bool:
+    def _stands(self, job: "_Job", stage: Stage) -> bool:
         if stage.phase is StagePhase.FAILED:
-            return not self._jobs[digest].told
+            return not job.told
         if stage.phase is not StagePhase.READY or stage.environment is None:
             return True
         # Somebody may have tidied up behind our back.
-        return Path(stage.environment.python).exists() and (self._store.root / digest).is_dir()
+        files = self._store.root / job.model.digest
+        return Path(stage.environment.python).exists() and files.is_dir()
 
     def _run(self, job: "_Job") -> None:
         digest = job.model.digest
         try:
             job.say(f"checking the files of {job.model.uri}")
             self._store.verify(digest)
-            environment = self._builder.prepare(job.model, self._store.path(digest), job.say)
+            path = self._store.path(digest)
+            environment = prepare(self._builder, job.model, path, job.say, job.optimize)
             job.end(StagePhase.READY, "The model is ready to start.", environment)
         except (SerinusError, EnvironmentFailed, OSError) as error:
             job.end(StagePhase.FAILED, str(error))
@@ -81,8 +76,9 @@ class Staging:
 class _Job:
     """One preparation."""
 
-    def __init__(self, model: ModelRef) -> None:
+    def __init__(self, model: ModelRef, optimize: Optimize) -> None:
         self.model = model
+        self.optimize = optimize
         #: A failure has been seen by a caller, so that the next call starts afresh.
         self.told = False
         self._lock = threading.Lock()

@@ -14,7 +14,7 @@ from pathlib import Path
 from serinus.engine.artifacts import ModelStore
 from serinus.engine.engine import ReplicaPhase, ReplicaSpec, ReplicaStatus, StagePhase
 from serinus.engine.local import LocalEngine
-from serinus.engine.staging import Builder
+from serinus.engine.optimize import Builder
 from serinus.entities import EnvironmentRef, ModelRef
 
 __all__ = ["TrialFailed", "trial"]

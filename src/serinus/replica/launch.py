@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from serinus.entities import Reading
+from serinus.entities import Optimize, Reading
 
 __all__ = [
     "LAUNCH_FILE",
@@ -39,6 +39,8 @@ class Launch:
     log_path: str
     #: Most requests in one batch; 1 switches batching off.
     max_batch: int = 128
+    #: Seconds that one batch should take, where smaller ones serve as many requests.
+    batch_time_s: float = 0.05
     #: BLAS/OpenMP threads.
     threads: int = 1
     #: Read end of a pipe whose write end only the supervisor holds; its EOF ends the replica.
@@ -50,6 +52,12 @@ class Launch:
     drain_s: float = 30.0
     #: How requests are read.
     intake: Reading = Reading.STRICT
+    #: What the model is converted into, if its answers stay what they are.
+    optimize: Optimize = Optimize.NONE
+    #: Where what was found out of the model is kept for its next replica; empty: nowhere.
+    forms_path: str = ""
+    #: Seconds that a conversion may take; the original must still have time to load.
+    convert_s: float = 60.0
     #: False: live values are not counted.
     live: bool = True
     #: Log lines are JSON.
@@ -76,6 +84,11 @@ class Status:
     #: Why requests are (not) answered in batches.
     batching: str = ""
     pid: int = 0
+    #: How the model is asked (``pyfunc``, ``direct``, ``onnx``) and why.
+    form: str = ""
+    form_reason: str = ""
+    #: What was found out on the way to that, line by line.
+    form_report: tuple[str, ...] = ()
 
 
 def write_launch(directory: Path, launch: Launch) -> None:

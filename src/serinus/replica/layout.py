@@ -1,4 +1,4 @@
-"""Rows of checked cells become the input of a model: a data frame, or one block of doubles.
+"""Rows of checked cells become the input of a model: a data frame, or one block of numbers.
 
 Types and memory order are those that MLflow's own schema enforcement leaves behind, so that the
 model computes on the very same bits; a row has them alone as among others. Nothing is checked here.
@@ -6,7 +6,7 @@ model computes on the very same bits; a row has them alone as among others. Noth
 
 import contextlib
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,9 +14,19 @@ import numpy as np
 from serinus.replica.card import Column, ColumnType
 from serinus.replica.cells import DTYPES, array
 
-__all__ = ["Layout"]
+__all__ = ["Layout", "block_type"]
 
 Columns = Sequence[Sequence[Any]]
+_ALONE = {ColumnType.LONG: "int64", ColumnType.INTEGER: "int32", ColumnType.FLOAT: "float32"}
+_WIDENED = frozenset((ColumnType.DOUBLE, ColumnType.LONG, ColumnType.INTEGER))
+
+
+def block_type(types: Iterable[ColumnType]) -> str:
+    """The one NumPy type that a frame of such columns becomes inside a model; "": there is none."""
+    found = set(types)
+    if len(found) == 1 and (only := next(iter(found))) in _ALONE:
+        return _ALONE[only]
+    return "float64" if ColumnType.DOUBLE in found and found <= _WIDENED else ""
 
 
 class Layout:
@@ -38,6 +48,7 @@ class Layout:
         self._blocks: list[tuple[Any, list[int], Any]] = []
         #: The columns that stand alone, and what makes each.
         self._singles: list[tuple[Callable[[Sequence[Any]], Any], int, Any]] = []
+        self._block = np.dtype(block_type(column.type for column in columns) or np.float64)
         self._place()
         self._from_blocks = _block_reader()
 
@@ -52,8 +63,8 @@ class Layout:
             self._blocks.append((dtype, places, np.array(places)))
 
     def block(self, rows: Sequence[Sequence[Any]]) -> Any:
-        """Rows by columns of doubles, in the memory order of a frame built by column."""
-        return np.asfortranarray(np.array(rows, dtype=np.float64))
+        """Rows by columns of one type, in the memory order of a frame built by column."""
+        return np.asfortranarray(np.array(rows, dtype=self._block))
 
     def frame(self, columns: Columns, count: int) -> Any:
         """A data frame of ``count`` rows."""

@@ -1,41 +1,51 @@
 """Loads a model and finds the shortest way to its answers that is the same as MLflow's.
 
-Model files are never written to, and no answer may differ from `mlflow.pyfunc`'s own.
+Model files are never written to, and no answer may differ from `mlflow.pyfunc`'s own, but for a
+converted model, whose answers agree with it within a tolerance.
 """
 
 import importlib
 import logging
-import os
-import pickle
 import sys
-import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from random import Random
 from typing import Any
 
-import numpy as np
-
-from serinus.entities import Reading
+from serinus.entities import Optimize, Reading
 from serinus.errors import SerinusError
+from serinus.parity.folder import GoldenRow
+from serinus.parity.stages import estimator_of
 from serinus.replica.answer import count_rows
+from serinus.replica.apart import Apart, apart
 from serinus.replica.audit import Audit
-from serinus.replica.card import Card, ColumnType, read_card
+from serinus.replica.block import try_block
+from serinus.replica.card import Card, read_card
+from serinus.replica.direct import (
+    bare_estimator,
+    below,
+    difference,
+    is_bare_sklearn,
+    official,
+    same_below,
+    spread,
+    unpickled,
+)
+from serinus.replica.form import Form, Kept, Standing, keep, kept
 from serinus.replica.intake import ColumnIntake, strict_intake
 from serinus.replica.protocol import Format
+from serinus.replica.question import format_of
 from serinus.replica.unit import Intake, Unit
 
-__all__ = ["Model", "load"]
+__all__ = ["Model", "Source", "golden_units", "load"]
 
 Predict = Callable[[Any, dict[str, Any] | None], Any]
 
 _log = logging.getLogger(__name__)
-#: Estimators whose work depends on column names, or is any function at all.
-_NAME_READERS = ("ColumnTransformer", "FunctionTransformer")
-#: Types of columns that MLflow itself has to look at before a model does.
-_UNUSUAL = (ColumnType.BINARY, ColumnType.NESTED)
-_PREDICTORS = ("predict", "predict_proba", "predict_log_proba", "predict_joint_log_proba")
+#: Flavours that have an estimator of scikit-learn's kind inside.
+_OF_ESTIMATORS = ("mlflow.sklearn", "mlflow.xgboost", "mlflow.lightgbm")
+#: Seconds that the comparison with MLflow may take before it counts as not made.
+_PROOF_S = 45.0
 
 
 @dataclass(slots=True)
@@ -53,25 +63,109 @@ class Model:
     example_rows: int | None = None
     #: The estimator, or what MLflow loaded: for looking inside, never for answering.
     loaded: Any = None
+    #: Which way it is asked, and why.
+    standing: Standing = field(default_factory=Standing)
 
 
-def load(path: Path, *, intake: Reading = Reading.STRICT) -> Model:
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What a model is loaded from, and what is known of it already."""
+
+    path: Path
+    intake: Reading = Reading.STRICT
+    golden: Sequence[GoldenRow] = ()
+    optimize: Optimize = Optimize.NONE
+    #: Where what was found out of the model is kept; None: it is found out each time.
+    forms: Path | None = None
+    #: Seconds that a conversion may take; then the original serves.
+    convert_s: float = 60.0
+
+
+def load(
+    path: Path, *, intake: Reading = Reading.STRICT, golden: Sequence[GoldenRow] = ()
+) -> Model:
     """Load the model in a directory, and answer its example once.
 
     Raises whatever the model's own code raises.
     """
-    card = read_card(path)
-    if intake is Reading.STRICT and _is_bare_sklearn(card):
-        return _answered(_load_sklearn(card))
-    return _answered(_load_pyfunc(card, lenient=intake is Reading.MLFLOW))
+    return load_from(Source(path, intake, golden))
 
 
-def _load_sklearn(card: Card) -> Model:
-    intake, predict = ColumnIntake(card.columns), _bare_sklearn(card)
-    model = _with_example(Model(intake, predict, None), card)
-    model.loaded = predict.estimator  # type: ignore[attr-defined]
-    _try_block(model, intake, card)
-    return model
+def load_from(source: Source) -> Model:
+    """As `load`, with all that there is to know."""
+    card = read_card(source.path)
+    if source.optimize is Optimize.ONNX:
+        # Only a replica that is to convert its model needs it.
+        optimized = importlib.import_module("serinus.replica.optimized")
+        model, standing = optimized.converted(card, source)
+        if model is not None:
+            return _answered(model)
+        original = _answered(_original(card, source))
+        kept_form = original.standing
+        original.standing = Standing(kept_form.form, standing.reason, standing.report)
+        return original
+    return _answered(_original(card, source))
+
+
+def _original(card: Card, source: Source) -> Model:
+    if source.intake is Reading.STRICT and is_bare_sklearn(card):
+        model, reason = _load_sklearn(card, source)
+        if model is not None:
+            return model
+        found = _load_pyfunc(card, source)
+        if found.standing.form is Form.DIRECT:
+            reason = f"{found.standing.reason} (MLflow itself has to load it: {reason})"
+        found.standing = Standing(found.standing.form, reason)
+        return found
+    return _load_pyfunc(card, source)
+
+
+def _load_sklearn(card: Card, source: Source) -> tuple[Model | None, str]:
+    """The model without MLflow, if its answers are proved to be MLflow's; else why not."""
+    known = kept(source.forms, "direct")
+    if known is not None and not known.holds:
+        return None, known.reason
+    intake, estimator = ColumnIntake(card.columns), unpickled(card)
+    model = Model(intake, bare_estimator(estimator, card), None, loaded=estimator)
+    with_example(model, card)
+    units = golden_units(intake, source.golden)
+    example = model.example or (units[0] if units else None)
+    if example is None:
+        return None, f"nothing to prove a shorter way with: {model.no_example}"
+    if known is None:
+        # Before anything is predicted here: threads of a library would not live on in the copy.
+        known = _proved(card, model, example, spread(intake, example, units))
+        keep(source.forms, "direct", known)
+    if not known.holds:
+        return None, known.reason
+    block = try_block(estimator, model.predict, intake, example)
+    shape = "an array" if block else "a data frame"
+    model.standing = Standing(Form.DIRECT, f"{known.reason}; it is given {shape}")
+    return model, ""
+
+
+def _proved(card: Card, model: Model, example: Unit, units: Sequence[Unit]) -> Kept:
+    """Whether MLflow, in a process of its own, gives the same bits for these rows."""
+
+    def compared() -> list[str]:
+        intake = model.intake
+        if not isinstance(intake, ColumnIntake):
+            raise TypeError
+        try_block(model.loaded, model.predict, intake, example)
+        found, rows = difference(model.predict, _predict_of(official(card)), intake, units)
+        return [found, str(rows)]
+
+    try:
+        found, rows = apart(compared, _PROOF_S)
+    except Apart as error:
+        return Kept(False, f"it could not be compared with mlflow.pyfunc: {error}")
+    if found:
+        return Kept(False, f"past mlflow.pyfunc it answers otherwise: {found}")
+    return Kept(True, f"{rows} rows got the same bits as from mlflow.pyfunc")
+
+
+def _predict_of(loaded: Any) -> Predict:
+    return lambda data, _params: loaded.predict(data)
 
 
 def _answered(model: Model) -> Model:
@@ -81,43 +175,8 @@ def _answered(model: Model) -> Model:
     return model
 
 
-def _is_bare_sklearn(card: Card) -> bool:
-    """True when MLflow would do no more than unpickle, check the schema and call the estimator.
-
-    The intake does the checking, so MLflow, which takes seconds to import, is not needed.
-    """
-    pyfunc = card.pyfunc
-    allowed = os.environ.get("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "true").lower()
-    return (
-        pyfunc.get("loader_module") == "mlflow.sklearn"
-        and pyfunc.get("predict_fn", "predict") in _PREDICTORS
-        and card.sklearn.get("serialization_format") in ("cloudpickle", "pickle")
-        and isinstance(pyfunc.get("model_path"), str)
-        and not any(pyfunc.get(key) for key in ("code", "config", "data"))
-        and not card.sklearn.get("code")
-        and bool(card.columns)
-        and all(column.type not in _UNUSUAL for column in card.columns)
-        and not (card.has_params or card.hinted)
-        and allowed in ("true", "1")
-    )
-
-
-def _bare_sklearn(card: Card) -> Predict:
-    content = (card.path / card.pyfunc["model_path"]).read_bytes()
-    if card.sklearn["serialization_format"] == "cloudpickle":
-        # What was pickled by cloudpickle refers to it only now and then; pickle imports it then.
-        importlib.import_module("cloudpickle")
-    estimator = pickle.loads(content)  # noqa: S301 - a model is code; it was chosen to be run
-    method = getattr(estimator, card.pyfunc.get("predict_fn", "predict"))
-
-    def predict(data: Any, _params: dict[str, Any] | None) -> Any:
-        return method(data)
-
-    predict.estimator = estimator  # type: ignore[attr-defined]
-    return predict
-
-
-def _with_example(model: Model, card: Card) -> Model:
+def with_example(model: Model, card: Card) -> Model:
+    """The model with its author's example, read as a request is."""
     if card.example is None:
         model.no_example = "the model was logged without an input example"
         return model
@@ -129,142 +188,65 @@ def _with_example(model: Model, card: Card) -> Model:
     return model
 
 
-def _try_block(model: Model, intake: ColumnIntake, card: Card) -> None:
-    """Skip data frames where the estimator is seen to compute the same bits without them.
-
-    scikit-learn spends most of a one-row call on taking a frame apart.
-    """
-    if model.example is None or not all(each.type.value == "double" for each in card.columns):
-        return
-    inside = _pure_sklearn(model.predict.estimator)  # type: ignore[attr-defined]
-    if not inside:
-        return
-    units = intake.widen(model.example, 32, Random(1))  # noqa: S311 - no secret
-    tried = [some for some in (units, units[:1], units[-1:], units[1:8]) if some]
-    try:
-        frames = [model.predict(intake.frame(some), None) for some in tried]
-    except Exception as error:  # noqa: BLE001 - a model may raise anything; frames remain
-        _log.info("action=block_not_tried error=%r", error)
-        return
-    # With names to compare, each call would warn that a block of numbers has none.
-    names = [(each, vars(each).pop("feature_names_in_", None)) for each in inside]
-    intake.as_block = True
-    try:
-        blocks = [model.predict(intake.join(some), None) for some in tried]
-    except Exception as error:  # noqa: BLE001 - as above
-        _log.info("action=block_refused error=%r", error)
-        blocks = []
-    if not blocks or not all(map(_identical, frames, blocks)):
-        intake.as_block = False
-        for each, known in names:
-            if known is not None:
-                each.feature_names_in_ = known
-
-
-def _pure_sklearn(estimator: Any) -> list[Any]:
-    """The estimator and all inside it, if only scikit-learn's own numeric code sees the input.
-
-    Empty when something of the author's could: it may look at names or at the kind of the input.
-    """
-    seen: list[Any] = []
-    inside = [estimator]
-    while inside:
-        each = inside.pop()
-        kind = type(each)
-        if not kind.__module__.startswith("sklearn.") or kind.__name__ in _NAME_READERS:
-            return []
-        seen.append(each)
-        for part in _parts([*each.get_params(deep=False).values(), *vars(each).values()]):
-            if hasattr(part, "get_params"):
-                if not any(part is other for other in [*seen, *inside]):
-                    inside.append(part)
-            elif callable(part):
-                return []
-    return seen
-
-
-def _parts(values: list[Any]) -> list[Any]:
-    """The values and what lists and tuples among them hold."""
-    found: list[Any] = []
-    waiting = list(values)
-    while waiting:
-        value = waiting.pop()
-        if isinstance(value, list | tuple):
-            waiting += value
-        else:
-            found.append(value)
-    return found
-
-
-def _identical(one: Any, other: Any) -> bool:
-    return (
-        isinstance(one, np.ndarray)
-        and isinstance(other, np.ndarray)
-        and one.dtype == other.dtype
-        and one.shape == other.shape
-        and one.tobytes() == other.tobytes()
-    )
-
-
-def _load_pyfunc(card: Card, *, lenient: bool) -> Model:
+def _load_pyfunc(card: Card, source: Source) -> Model:
+    lenient = source.intake is Reading.MLFLOW
     if card.pyfunc.get("code"):
         # Importing the model's own modules would leave __pycache__ beside them.
         sys.dont_write_bytecode = True
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)
-        # Seconds of import that only models of other kinds need.
-        pyfunc = importlib.import_module("mlflow.pyfunc")
-        loaded = pyfunc.load_model(str(card.path), suppress_warnings=True)
+    loaded = official(card)
     strict = strict_intake(card)
     if strict is None or lenient:
         foreign = importlib.import_module("serinus.replica.foreign")
         schema = loaded.metadata.get_input_schema()
         audit = Audit(strict) if lenient else None
         reader = foreign.ForeignIntake(schema, hinted=card.hinted, audit=audit)
-        model = _with_example(Model(reader, loaded.predict, None, loaded=loaded), card)
+        model = with_example(Model(reader, loaded.predict, None, loaded=loaded), card)
         reader.counts.clear()  # the example is nobody's request
+        why = "as intake: mlflow asks" if lenient else "its signature says too little"
+        model.standing = Standing(Form.PYFUNC, f"requests are read by MLflow, {why}")
         return model
-    model = _with_example(Model(strict, loaded.predict, None, loaded=loaded), card)
-    if model.example is None or not isinstance(strict, ColumnIntake):
+    model = with_example(Model(strict, loaded.predict, None, loaded=loaded), card)
+    nested = isinstance(strict, ColumnIntake) and strict.has_nested
+    if nested or card.has_params:
+        why = "its signature has nested columns" if nested else "its signature has params"
+        model.standing = Standing(Form.PYFUNC, f"{why}, which MLflow itself has to look at")
         return model
-    if not (strict.has_nested or card.has_params):
-        below = _below_enforcement(loaded, pyfunc)
-        if _same_below(loaded, below, strict, model.example):
-            model.predict = below
+    _go_below(model, golden_units(strict, source.golden))
     return model
 
 
-def _below_enforcement(loaded: Any, pyfunc: Any) -> Predict:
-    """The model's own predict, under the schema enforcement that the intake makes superfluous."""
-    implementation = getattr(
-        loaded._model_impl,  # MLflow calls this a stable developer API
-        loaded.metadata.flavors["python_function"].get("predict_fn", "predict"),
-    )
+def _go_below(model: Model, golden: Sequence[Unit]) -> None:
+    """Ask below MLflow's check of the schema, if that is seen to change nothing."""
+    example = model.example or (golden[0] if golden else None)
+    if example is None:
+        why = f"nothing to prove a shorter way with: {model.no_example}"
+        model.standing = Standing(Form.PYFUNC, why)
+        return
+    made = spread(model.intake, example, golden)
+    shorter = below(model.loaded)
+    reason = same_below(model.loaded, shorter, model.intake, made)  # type: ignore[arg-type]
+    if reason:
+        model.standing = Standing(Form.PYFUNC, reason)
+        return
+    model.predict = shorter
+    said = "below mlflow.pyfunc's check of the schema the answers are the same bits"
+    flavor = model.loaded.metadata.flavors["python_function"].get("loader_module")
+    if flavor in _OF_ESTIMATORS and isinstance(model.intake, ColumnIntake):
+        estimator = estimator_of(model.loaded)
+        if hasattr(estimator, "get_params"):
+            block = try_block(estimator, shorter, model.intake, example)
+            said += "; it is given an array" if block else ""
+    model.standing = Standing(Form.DIRECT, said)
 
-    def below(data: Any, params: dict[str, Any] | None) -> Any:
-        # With params MLflow has more to say than the intake knows.
-        return loaded.predict(data, params) if params else implementation(data)
 
-    return below
-
-
-def _same_below(loaded: Any, below: Predict, intake: ColumnIntake, example: Unit) -> bool:
-    """True when enforcement leaves our frames as they are and the answers are the same bits."""
-    enforce = importlib.import_module("mlflow.models.utils")._enforce_schema
-    units = [example, *intake.widen(example, 8, Random(2))]  # noqa: S311 - no secret
-    schema = loaded.metadata.get_input_schema()
-    for unit in units:
-        frame = intake.join([unit])
+def golden_units(intake: Intake, golden: Sequence[GoldenRow]) -> list[Unit]:
+    """The golden rows that the intake takes and that may share a batch, nulls first."""
+    groups: dict[Hashable, list[Unit]] = {}
+    for row in sorted(golden, key=lambda each: not any("null" in case for case in each.covers)):
         try:
-            enforced = enforce(frame.copy(), schema)
-            same = enforced.equals(frame) and (enforced.dtypes == frame.dtypes).all()
-            official, direct = loaded.predict(frame.copy()), below(frame.copy(), None)
-            same = same and pickle.dumps(official) == pickle.dumps(direct)
-        except Exception as error:  # noqa: BLE001 - a model may raise anything
-            if unit is example:
-                _log.info("action=enforcement_kept error=%r", error)
-                return False
-            continue  # a perturbed row may be one that it rightly refuses
-        if not same:
-            return False
-    return True
+            unit = intake.parse(row.body.encode(), format_of(row.content_type))
+        except SerinusError:
+            continue  # refused alone as among others: the verification says so
+        if unit.key is not None and unit.rows == 1:
+            groups.setdefault(unit.key, []).append(unit)
+    return max(groups.values(), key=len, default=[])

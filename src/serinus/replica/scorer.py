@@ -213,7 +213,7 @@ class Scorer:
 
     def _predict(self, units: list[Unit]) -> tuple[Any, int]:
         data = self._model.intake.join(units)
-        self.sizes.count(len(units))
+        self.sizes.count(len(units), sum([1 if each.rows is None else each.rows for each in units]))
         self._batch = (self._batch + 1) & _U32
         began = self._clock()
         output = self._model.predict(data, units[0].params)

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Row, insert, select, update
 
-from serinus.entities import Reading, ServedEntity
+from serinus.entities import Optimize, Reading, ServedEntity
 from serinus.parity.verification import Verification
 from serinus.store import configs, journal, tables
 from serinus.store.database import Database
@@ -43,7 +43,7 @@ class Verified:
 
 
 def key_of(entity: ServedEntity) -> str:
-    """What is verified, as one digest: model, environment and variables; "" until it is prepared.
+    """What is verified, as one digest: model, environment, variables, form; "" until prepared.
 
     Endpoints that serve the same share it.
     """
@@ -51,7 +51,8 @@ def key_of(entity: ServedEntity) -> str:
         return ""
     variables = tuple(sorted(entity.environment_vars.items()))
     reading = () if entity.intake is Reading.STRICT else (entity.intake.value,)
-    return _digest(entity.model.digest, entity.environment.digest, variables, *reading)
+    form = () if entity.optimize is Optimize.NONE else (f"optimize {entity.optimize.value}",)
+    return _digest(entity.model.digest, entity.environment.digest, variables, *reading, *form)
 
 
 @lru_cache(maxsize=1 << 12)  # asked several times a turn

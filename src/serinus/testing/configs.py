@@ -45,6 +45,7 @@ def endpoint_of(tables: Tables, row: EndpointRow) -> Endpoint:
         bare.caller,
         bare.stopped,
         dict(bare.echo),
+        cache_ttl_s=bare.cache_ttl_s,
     )
 
 
