@@ -51,6 +51,8 @@ class ServedRoute:
     deadline_s: float = 60.0
     #: Who callers are told has answered, where that is not `name` (a second pool of one version).
     shown_as: str = ""
+    #: What the answers depend on besides the request; empty: nobody gives any of them again.
+    edition: str = ""
 
 
 class UnitKind(Enum):
@@ -116,6 +118,8 @@ class EndpointRoutes:
     limits: tuple[RateLimit, ...] = ()
     #: It is there and answers nobody, because somebody asked for that.
     stopped: bool = False
+    #: Seconds for which an answer may be given again to identical requests; 0.0: never.
+    cache_ttl_s: float = 0.0
 
     def route(self, served_name: str) -> ServedRoute | None:
         """The served entity of that name, or None."""

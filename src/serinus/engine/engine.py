@@ -10,7 +10,7 @@ from datetime import datetime
 from enum import Enum
 from typing import Protocol
 
-from serinus.entities import EnvironmentRef, ModelRef, Reading
+from serinus.entities import EnvironmentRef, ModelRef, Optimize, Reading
 
 __all__ = [
     "Engine",
@@ -95,8 +95,12 @@ class ReplicaSpec:
     threads: int = 1
     #: Most requests in one batch; 1 switches batching off.
     max_batch: int = 128
+    #: Seconds that one batch should take, where smaller ones serve as many requests.
+    batch_time_s: float = 0.05
     #: How requests are read.
     intake: Reading = Reading.STRICT
+    #: What its model is to be converted into.
+    optimize: Optimize = Optimize.NONE
     #: Seconds from start to READY, after which the replica is killed as failed.
     start_deadline_s: float = 120.0
     #: Epoch of the controller that asks; an older one than last seen is refused.
@@ -118,6 +122,10 @@ class ReplicaStatus:
     #: True when requests are answered in batches; `batching` says why (not).
     batched: bool = False
     batching: str = ""
+    #: How the model is asked, why, and what was found out on the way; see `Launch`'s `Status`.
+    form: str = ""
+    form_reason: str = ""
+    form_report: tuple[str, ...] = ()
     started_at: datetime | None = None
 
 
@@ -143,10 +151,11 @@ class Engine(Protocol):
 
     name: str
 
-    def stage(self, model: ModelRef) -> Stage:
+    def stage(self, model: ModelRef, optimize: Optimize = Optimize.NONE) -> Stage:
         """Prepare a pinned model's files and environment. Idempotent; call again to see progress.
 
-        After FAILED, the next call starts afresh.
+        After FAILED, the next call starts afresh. ``optimize``: with the packages that it needs,
+        where they can be had.
         """
         ...
 

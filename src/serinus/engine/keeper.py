@@ -9,6 +9,7 @@ import ctypes
 import json
 import os
 import resource
+import select
 import signal
 import sys
 import time
@@ -23,6 +24,8 @@ KEPT_FILE = "kept.json"
 CAUSE_FILE = "cause.json"
 
 _TURN_S = 0.25
+#: A replica ends by itself when nobody wants it any more; one that can't is ended this much later.
+_GRACE_S = 3.0
 #: It may take seconds from the kernel's choice to the end of a large process.
 _LOOK_S = 5.0
 _SET_PDEATHSIG, _SET_SUBREAPER = 1, 36
@@ -41,6 +44,9 @@ class Keeper:
         self._directory = directory
         self._command: list[str] = kept["command"]
         self._limits: dict[str, int] = kept["limits"]
+        self._lifeline: int | None = kept.get("lifeline")
+        self._drain_s: float = kept.get("drain_s", 0.0)
+        self._alone_since: float | None = None
         #: How often the kernel had chosen somebody, by two looks some seconds apart.
         self._kills = [oom_kills() or 0] * 2
         self._looked_at = time.monotonic()
@@ -72,6 +78,7 @@ class Keeper:
                 due = time.monotonic() + _TURN_S
                 self._check()
                 self._look()
+                self._follow()
 
     def clear(self, within_s: float = 5.0) -> None:
         """End all that the replica started and left; they are children of this process by now."""
@@ -139,6 +146,17 @@ class Keeper:
             )
             os.kill(self._pid, signal.SIGKILL)
 
+    def _follow(self) -> None:
+        """End a replica that has outlived the supervisor: its model may not let it notice."""
+        if self._lifeline is None or not _hung_up(self._lifeline):
+            return
+        now = time.monotonic()
+        if self._alone_since is None:
+            self._alone_since = now
+        if now - self._alone_since > self._drain_s + _GRACE_S:
+            self._say("ALONE", "The supervisor was gone and the model went on working.")
+            os.kill(self._pid, signal.SIGKILL)
+
     def _look(self) -> None:
         """Remember how it was lately: what was killed long ago explains no end of today."""
         if time.monotonic() - self._looked_at > _LOOK_S:
@@ -157,6 +175,13 @@ class Keeper:
             whole = self._directory / f"{CAUSE_FILE}.tmp"
             whole.write_text(json.dumps({"cause": cause, "message": message}))
             whole.replace(self._directory / CAUSE_FILE)
+
+
+def _hung_up(pipe: int) -> bool:
+    """Whether nobody holds the other end any more."""
+    poller = select.poll()
+    poller.register(pipe, 0)  # nothing else is asked for, and the end is always told
+    return bool(poller.poll(0))
 
 
 def _limit(what: int, most: int) -> None:

@@ -37,12 +37,14 @@ from serinus.engine.engine import (
 )
 from serinus.engine.fence import Fence
 from serinus.engine.limits import Limits
+from serinus.engine.optimize import Builder, forms_path
 from serinus.engine.output import ReplicaLogs
 from serinus.engine.process import replica_environ
 from serinus.engine.record import Replica, create_directory
 from serinus.engine.remote import remote_url
-from serinus.engine.staging import Builder, Staging
-from serinus.entities import ModelRef
+from serinus.engine.staging import Staging
+from serinus.entities import ModelRef, Optimize
+from serinus.errors import SerinusError
 from serinus.replica.launch import Launch
 
 __all__ = ["LocalEngine"]
@@ -63,6 +65,7 @@ class LocalEngine:
     environment, of which replicas get an allow-list. ``lifeline_fd`` is the read end of a pipe
     whose write end only the supervisor holds. ``replica_command`` follows the interpreter of the
     replica's environment. ``remote_hosts`` are the hosts that remote endpoints may be at.
+    ``resolved`` puts secrets in the place of references to them, as a replica starts.
     """
 
     name = "local"
@@ -83,8 +86,10 @@ class LocalEngine:
         log_json: bool = False,
         limits: Limits | None = None,
         remote_hosts: Collection[str] = (),
+        resolved: Callable[[Mapping[str, str]], Mapping[str, str]] = dict,
     ) -> None:
         self._store = store
+        self._resolved = resolved
         self._clock = clock
         self._environ = dict(environ)
         self._lifeline_fd = lifeline_fd
@@ -123,9 +128,9 @@ class LocalEngine:
         os.close(self._bell_in)
         os.close(self._bell_out)
 
-    def stage(self, model: ModelRef) -> Stage:
+    def stage(self, model: ModelRef, optimize: Optimize = Optimize.NONE) -> Stage:
         """See `Engine.stage`."""
-        return self._staging.stage(model)
+        return self._staging.stage(model, optimize)
 
     def ensure(self, spec: ReplicaSpec) -> ReplicaStatus:
         """See `Engine.ensure`. Raises ValueError for an id that can't be a file name, too."""
@@ -216,7 +221,11 @@ class LocalEngine:
             status_path=str(directory / "status.json"),
             log_path=str(self._logs.path(spec.replica_id)),
             max_batch=spec.max_batch,
+            batch_time_s=spec.batch_time_s,
             intake=spec.intake,
+            optimize=spec.optimize,
+            forms_path=str(forms_path(self._home, spec)),
+            convert_s=spec.start_deadline_s / 2,
             threads=spec.threads,
             lifeline_fd=self._lifeline_fd,
             lease_path=str(self._fence.lease_path),
@@ -230,13 +239,17 @@ class LocalEngine:
         self._replicas[spec.replica_id] = replica
         if made:
             python = spec.environment.python
-            environ = replica_environ(
-                self._environ,
-                python=python,
-                runtime=self._runtime(),
-                threads=spec.threads,
-                env_vars=spec.env_vars,
-            )
+            try:
+                environ = replica_environ(
+                    self._environ,
+                    python=python,
+                    runtime=self._runtime(),
+                    threads=spec.threads,
+                    env_vars=self._resolved(spec.env_vars),
+                )
+            except SerinusError as error:
+                replica.not_started(error.message)
+                return replica
             command = [python, *self._command_for(launch), str(directory)]
             replica.start(command, environ, self._limits, at=self._clock())
         return replica

@@ -23,6 +23,11 @@ class Batched:
     #: Of answers; each was written as null.
     nan: int = 0
     infinite: int = 0
+    #: Live values: rows that found no room, slices that were given up to stay within the limit of
+    #: memory, and requests that could not be counted.
+    dropped: int = 0
+    evicted: int = 0
+    failed: int = 0
 
     def add(self, other: "Batched") -> "Batched":
         """Both together."""
@@ -33,6 +38,9 @@ class Batched:
             self.requests + other.requests,
             self.nan + other.nan,
             self.infinite + other.infinite,
+            self.dropped + other.dropped,
+            self.evicted + other.evicted,
+            self.failed + other.failed,
         )
 
 

@@ -54,6 +54,11 @@ class Meter:
     queue: Durations = field(default_factory=Durations)
     #: Sent to a replica and not answered yet.
     in_flight: int = 0
+    #: What became of requests where answers are given again: hit, joined, miss, passed; and how
+    #: many answers had to go (evicted). Empty where they are not.
+    cached: dict[str, int] = field(default_factory=dict)
+    #: Bytes of the answers that are kept.
+    cached_bytes: int = 0
 
     @property
     def requests(self) -> int:
@@ -77,6 +82,10 @@ class Meter:
             queue.buckets[bisect_left(EDGES_S, waited_s)] += 1
             queue.seconds += waited_s
 
+    def note_cache(self, what: str) -> None:
+        """One more of `cached`."""
+        self.cached[what] = self.cached.get(what, 0) + 1
+
     def refuse(self, status: int) -> None:
         """One request that nobody was asked about."""
         self.statuses[status] = self.statuses.get(status, 0) + 1
@@ -86,6 +95,9 @@ class Meter:
         statuses = dict(self.statuses)
         for status, count in other.statuses.items():
             statuses[status] = max(0, statuses.get(status, 0) + sign * count)
+        cached = dict(self.cached)
+        for what, count in other.cached.items():
+            cached[what] = max(0, cached.get(what, 0) + sign * count)
         return Meter(
             self.endpoint,
             self.served,
@@ -94,6 +106,8 @@ class Meter:
             self.model.add(other.model, sign),
             self.queue.add(other.queue, sign),
             self.in_flight + other.in_flight if sign > 0 else self.in_flight,
+            {what: count for what, count in cached.items() if count},
+            self.cached_bytes + other.cached_bytes if sign > 0 else self.cached_bytes,
         )
 
 

@@ -55,6 +55,7 @@ class Exclusion(Enum):
     RETRIED = "retried"  # same client request id and body as one before
     WARM_UP = "warm_up"  # within the first seconds of a stage or a replica
     NO_UNIT = "no_unit"  # the header, cookie or path that names the unit is not there
+    REPEATED = "repeated"  # the same as one within the time for which answers are given again
 
 
 #: Members by module-level name: reading them off the class costs more than a counter does.

@@ -19,10 +19,11 @@ from serinus.evidence.meter import Meter
 from serinus.evidence.routed import Routed
 from serinus.gateway.access import Guard
 from serinus.gateway.book import Book
+from serinus.gateway.cache import Cache, CacheLimits, Shelf
 from serinus.gateway.caller import Callers
 from serinus.gateway.metrics import Meters
 from serinus.gateway.pool import Pool, ReplicaLink
-from serinus.gateway.quarantine import Quarantine
+from serinus.gateway.quarantine import Quarantine, Quarantines
 from serinus.gateway.shadow import Shadow
 from serinus.gateway.stage import LiveStage
 from serinus.replica.protocol import SEPARATOR, Format, Frame
@@ -58,6 +59,8 @@ class EndpointState:
     meter: Meter = field(default_factory=lambda: Meter("", ""))
     #: Where the split has sent requests.
     routed: Routed = field(default_factory=lambda: Routed("", {}))
+    #: Set where answers are given again.
+    shelf: Shelf | None = None
 
     @property
     def ready(self) -> bool:
@@ -85,6 +88,7 @@ class DataPlane:
         # Only orders errors that several gateways saw; nothing is decided by the time of day.
         wall: Callable[[], float] = time.time,  # noqa: TID251
         guard: Guard | None = None,
+        cache: CacheLimits | None = None,
     ) -> None:
         self.generation = -1
         #: Who may come in; it goes by the same tables.
@@ -99,8 +103,10 @@ class DataPlane:
         self._clock = clock
         #: What was seen of each rollout.
         self.book = Book(clock, wall)
+        self.cache = Cache(cache)
+        self._shelves: dict[str, Shelf] = {}
         self._shadows: dict[tuple[str, int], Shadow] = {}
-        self._quarantines: dict[tuple[str, str], Quarantine] = {}
+        self.quarantines = Quarantines()
         self._applying = asyncio.Lock()
 
     async def apply(self, table: RouteTable) -> bool:
@@ -123,6 +129,7 @@ class DataPlane:
             for replica in wanted - self._links.keys():
                 self._links[replica] = ReplicaLink(replica, self._on_reject, self._clock)
             await self._connected([self._links[replica] for replica in wanted])
+            self._shelve(table.endpoints)
             states = [self._state(endpoint) for endpoint in table.endpoints]
             self._endpoints = MappingProxyType({state.name: state for state in states})
             self.default = next(
@@ -130,9 +137,9 @@ class DataPlane:
             )
             self.generation = table.generation
             self.meters.keep(table.endpoints)
-            served = {(each.name, one.name) for each in table.endpoints for one in each.served}
-            for gone in self._quarantines.keys() - served:
-                del self._quarantines[gone]
+            self.quarantines.keep(
+                {(each.name, one.name) for each in table.endpoints for one in each.served}
+            )
             self._end_stages([state.stage.route for state in states if state.stage is not None])
             for replica in self._links.keys() - wanted:
                 self._links.pop(replica).retire()
@@ -169,6 +176,7 @@ class DataPlane:
         meta = state.callers.meta(headers, body, format_, request_id)
         if trace:
             meta += SEPARATOR + trace
+        shelf = state.shelf
         if served is None:
             if state.stage is not None:
                 return await state.stage.invoke(headers, body, format_, meta, request_id)
@@ -178,8 +186,10 @@ class DataPlane:
             served = state.split.choose(self._draw())
             chosen = state.routed.chosen
             chosen[served] = chosen.get(served, 0) + 1
-        elif state.stage is not None:
-            state.stage.forced(served)
+        else:
+            shelf = None  # who pins a version wants its answer
+            if state.stage is not None:
+                state.stage.forced(served)
         pool = state.pools.get(served)
         if pool is None:
             unknown = (
@@ -190,7 +200,10 @@ class DataPlane:
         meter, began = pool.meter, self._clock()
         meter.in_flight += 1
         try:
-            _, frame = await pool.call(body, format_, meta)
+            if shelf is None:
+                _, frame = await pool.call(body, format_, meta)
+            else:
+                _, frame = await shelf.ask(pool, body, format_, meta)
         except SerinusError as error:
             meter.count(error.status, self._clock() - began)
             raise
@@ -204,6 +217,18 @@ class DataPlane:
         self._end_stages([])
         for link in self._links.values():
             link.retire()
+
+    def _shelve(self, endpoints: tuple[EndpointRoutes, ...]) -> None:
+        """A shelf for each endpoint whose answers are given again; all others are forgotten."""
+        before, self._shelves = self._shelves, {}
+        for each in endpoints:
+            if each.cache_ttl_s:
+                shelf = before.get(each.name)
+                if shelf is None or shelf.ttl_s != each.cache_ttl_s:
+                    shelf = Shelf(self.cache, each.cache_ttl_s, self._clock)
+                self._shelves[each.name] = shelf
+        if before or self._shelves:
+            self.cache.keep({one.edition for each in endpoints for one in each.served})
 
     async def _connected(self, links: list[ReplicaLink]) -> None:
         waiting = [asyncio.ensure_future(link.ready.wait()) for link in links]
@@ -226,7 +251,7 @@ class DataPlane:
         split = Split(weights) if any(weights.values()) else None
         stage = None
         if endpoint.stage is not None and endpoint.stage.stable in pools:
-            stage = self._stage(endpoint.stage, pools)
+            stage = self._stage(endpoint.stage, pools, self._shelves.get(endpoint.name))
         callers = (
             Callers(endpoint.caller)
             if self.guard is None
@@ -241,6 +266,7 @@ class DataPlane:
             endpoint.stopped,
             self.meters.of(endpoint.name),
             self._routed(endpoint.name, weights),
+            self._shelves.get(endpoint.name),
         )
 
     def routed(self) -> list[Routed]:
@@ -255,21 +281,18 @@ class DataPlane:
         return Routed(endpoint, weights)
 
     def _quarantine(self, endpoint: str, served: ServedRoute) -> Quarantine:
-        """The suspects of a served entity, which outlive its replicas but not its model."""
         model = served.replicas[0].model_digest if served.replicas else ""
-        known = self._quarantines.get((endpoint, served.name))
-        if known is None or (model and known.model not in ("", model)):
-            known = self._quarantines[endpoint, served.name] = Quarantine(served.name, model)
-        known.model = model or known.model
-        return known
+        return self.quarantines.of(endpoint, served.name, model)
 
-    def _stage(self, route: StageRoute, pools: dict[str, Pool]) -> LiveStage:
+    def _stage(self, route: StageRoute, pools: dict[str, Pool], shelf: Shelf | None) -> LiveStage:
         recorder = self.book.recorder(route)
         key = (route.rollout_id, route.stage)
         shadow = self._shadows.get(key)
         if shadow is None:
             shadow = self._shadows[key] = Shadow(recorder, route.tolerance, self._clock)
-        return LiveStage(route, pools, recorder, shadow, draw=self._draw, clock=self._clock)
+        return LiveStage(
+            route, pools, recorder, shadow, draw=self._draw, clock=self._clock, shelf=shelf
+        )
 
     def _end_stages(self, staying: list[StageRoute]) -> None:
         self.book.end_all_but(staying)

@@ -69,6 +69,10 @@ class LinkState(Enum):
     CLOSED = "CLOSED"
 
 
+#: Looking a member up in its class costs more than the rest of a choice.
+_READY = LinkState.READY
+
+
 class ReplicaLink(asyncio.Protocol):
     """One connection to one replica, redialled until `retire` is called."""
 
@@ -85,6 +89,8 @@ class ReplicaLink(asyncio.Protocol):
         self._clock = clock
         self.state = LinkState.DIALLING
         self.ready = asyncio.Event()
+        #: Rises from link to link of a pool: who was picked longest ago has the least.
+        self.picked = 0
         #: Requests in flight that were so when another replica died.
         self.suspects = 0
         #: Answers that have come, late ones included.
@@ -92,7 +98,8 @@ class ReplicaLink(asyncio.Protocol):
         #: When the connection broke last, by the loop's clock; 0.0: never.
         self.lost_at = 0.0
         self._on_reject = on_reject
-        self._calls: dict[int, asyncio.Future[Frame]] = {}
+        #: Requests sent and not yet answered.
+        self.calls: dict[int, asyncio.Future[Frame]] = {}
         self._next_id = 0
         self._decoder = Decoder()
         self._transport: asyncio.Transport | None = None
@@ -100,11 +107,6 @@ class ReplicaLink(asyncio.Protocol):
         self._retired = False
         self._dialling: asyncio.Task[None] | None = None
         self.dial()
-
-    @property
-    def in_flight(self) -> int:
-        """Requests sent and not yet answered."""
-        return len(self._calls)
 
     @property
     def unsent(self) -> int:
@@ -135,7 +137,7 @@ class ReplicaLink(asyncio.Protocol):
         loop = asyncio.get_running_loop()
         self._next_id = id_ = self._next_id + 1
         future: asyncio.Future[Frame] = loop.create_future()
-        self._calls[id_] = future
+        self.calls[id_] = future
         timer = loop.call_later(deadline_s, _expire, future, self)
         transport = cast(asyncio.Transport, self._transport)
         transport.write(
@@ -145,7 +147,7 @@ class ReplicaLink(asyncio.Protocol):
             return await future
         finally:
             timer.cancel()
-            self._calls.pop(id_, None)
+            self.calls.pop(id_, None)
             if self._retired:
                 self._close_if_idle()
 
@@ -157,7 +159,7 @@ class ReplicaLink(asyncio.Protocol):
         self._close_if_idle()
 
     def _close_if_idle(self) -> None:
-        if self._retired and not self._calls and self._transport is not None:
+        if self._retired and not self.calls and self._transport is not None:
             self._transport.close()
 
     # asyncio.Protocol
@@ -180,7 +182,7 @@ class ReplicaLink(asyncio.Protocol):
             elif frame.kind is Kind.RESPONSE:
                 self.answers += 1
                 # No future: the request gave up at its deadline, and a late answer is nobody's.
-                future = self._calls.get(frame.id)
+                future = self.calls.get(frame.id)
                 if future is not None and not future.done():
                     future.set_result(frame)
             elif frame.kind is Kind.DRAINING:
@@ -193,7 +195,7 @@ class ReplicaLink(asyncio.Protocol):
         self.state = LinkState.CLOSED
         self.ready.clear()
         self._transport = None
-        calls, self._calls = self._calls, {}
+        calls, self.calls = self.calls, {}
         for future in calls.values():
             if not future.done():
                 future.set_exception(ReplicaGone(self.address.replica_id, self.suspects))
@@ -243,7 +245,10 @@ class Pool:
         self.meter = meter or Meter("", route.name)
         #: The name as it goes into the ``served-model-name`` header.
         self.header = (route.shown_as or route.name).encode("ascii")
+        #: What its answers depend on besides the request; empty: they are not given again.
+        self.edition = route.edition
         self.links = links
+        self._picks = max((link.picked for link in links), default=0)
         self._limit = route.queue_limit
         self._deadline_s = route.deadline_s
 
@@ -262,13 +267,13 @@ class Pool:
         give_up_at = now + self._deadline_s
         if quarantine.suspects and quarantine.is_suspect(body, format_, now):
             return await self._alone(body, format_, give_up_at, meta)
-        link = self._pick()
+        link = self.pick()
         try:
             frame = await link.call(body, format_, self._deadline_s, meta)
         except ReplicaGone:
             # Nothing of an answer was sent when a replica dies, so a sibling may try, once.
             quarantine.suspect(body, format_, asyncio.get_running_loop().time())
-            return await self._again(self._pick(excluding=link), body, format_, give_up_at, meta)
+            return await self._again(self.pick(excluding=link), body, format_, give_up_at, meta)
         quarantine.answered(body)
         return link, frame
 
@@ -285,7 +290,7 @@ class Pool:
         try:
             # Whoever was before it may have been the same.
             self._quarantine.is_suspect(body, format_, asyncio.get_running_loop().time())
-            return await self._again(self._pick(), body, format_, give_up_at, meta)
+            return await self._again(self.pick(), body, format_, give_up_at, meta)
         finally:
             alone.release()
 
@@ -324,18 +329,20 @@ class Pool:
         # sees a death in the same second, hence names it alike.
         return "outage", self.name, int(max((link.lost_at for link in self.links), default=0.0))
 
-    def _pick(self, excluding: ReplicaLink | None = None) -> ReplicaLink:
-        """The ready replica with the least in flight; the queue's bound is checked on the way."""
+    def pick(self, excluding: ReplicaLink | None = None) -> ReplicaLink:
+        """The ready replica with the least in flight, of equals whose turn is longest ago.
+
+        The queue's bound is checked on the way. Every request runs through here.
+        """
         best: ReplicaLink | None = None
-        waiting = 0
+        waiting = least = 0
         for link in self.links:
-            waiting += link.in_flight
-            if (
-                link.state is LinkState.READY
-                and link is not excluding
-                and (best is None or link.in_flight < best.in_flight)
-            ):
-                best = link
+            busy = len(link.calls)
+            waiting += busy
+            if link.state is not _READY or link is excluding:
+                continue
+            if best is None or busy < least or (busy == least and link.picked < best.picked):
+                best, least = link, busy
         if best is None:
             raise NoReplica(
                 f"No replica of '{self.name}' is ready at the moment.",
@@ -348,6 +355,7 @@ class Pool:
                 "try again in a moment.",
                 retry_after=1,
             )
+        self._picks = best.picked = self._picks + 1
         return best
 
 

@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from serinus.replica.connection import Connection
+from serinus.replica.pace import Pace
 from serinus.replica.protocol import Frame, FrameError, Hello, Kind, encode, encode_hello
 from serinus.replica.scorer import Request
 
@@ -27,6 +28,8 @@ _BUFFER = 256 * 1024
 _SILENCE_S = 0.2
 #: A question waits this long for a moment without requests, and this long for an answer in work.
 _ASIDE_S, _ASIDE_PAUSE_S = 1.0, 0.02
+
+_NO_BOUND = float("inf")
 
 Aside = Callable[[Frame], Frame | None]
 
@@ -51,18 +54,27 @@ class Loop:
         max_batch: int,
         drain_s: float,
         asides: Mapping[Kind, Aside] | None = None,
+        chore: Callable[[], bool] = lambda: False,
+        pace: Pace | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        """``asides`` answer other kinds of frames; one that says None is asked again later."""
+        """``asides`` answer other kinds of frames; one that says None is asked again later.
+
+        ``chore`` is done when no request waits; one that says True is to be done again.
+        Without a ``pace`` it takes all that has queued, as far as ``max_batch``.
+        """
         listener.setblocking(False)
         self._listener = listener
         self._answerer = answerer
         self._hello = encode_hello(hello)
         self._max_batch = max(max_batch, 1)
+        self._pace = pace
         self._drain_s = drain_s
         self._asides = dict(asides or {})
         self._questions: deque[tuple[Connection, Frame, float]] = deque()
         self._question_pause = False
+        self._chore = chore
+        self._more_chores = False
         self._clock = clock
         self._selector = selectors.DefaultSelector()
         self._selector.register(listener, selectors.EVENT_READ)
@@ -82,6 +94,10 @@ class Loop:
     def drain(self) -> None:
         """End in good order. May be called from any thread and from a signal handler."""
         self._drain_wanted = True
+        self.wake()
+
+    def wake(self) -> None:
+        """Look whether there is something to do. May be called as `drain` may."""
         try:
             os.write(self._wake_write, b"\0")
         except OSError:
@@ -103,6 +119,7 @@ class Loop:
                 if self._questions:
                     self._answer_aside()
                 if self._draining_since is None:
+                    self._more_chores = not self._queue and self._chore()
                     continue
                 now = self._clock()
                 heard = now if came else heard
@@ -127,7 +144,7 @@ class Loop:
 
     def _select(self) -> bool:
         """Read and write what can be; True when something came from a peer."""
-        if self._queue or (self._questions and not self._question_pause):
+        if self._queue or self._more_chores or (self._questions and not self._question_pause):
             timeout: float | None = 0.0
         elif self._questions:
             timeout = _ASIDE_PAUSE_S
@@ -194,20 +211,37 @@ class Loop:
             self._send(peer, b"".join(pongs))
 
     def _answer_some(self) -> None:
-        batch: list[tuple[Connection, Request]] = []
-        queue, most = self._queue, self._max_batch
-        while queue and len(batch) < most:
-            entry = queue.popleft()
-            if not entry[0].closed:  # nobody waits for what a vanished peer asked
-                batch.append(entry)
+        batch, size = self._take()
         if not batch:
             return
-        answers = self._answerer.answer([request for _, request in batch])
+        requests = [request for _, request in batch]
+        if self._pace is None:
+            answers = self._answerer.answer(requests)
+        else:
+            began = self._clock()
+            answers = self._answerer.answer(requests)
+            self._pace.note(size, self._clock() - began)
         outgoing: dict[Connection, list[bytes]] = {}
         for (peer, _), answer in zip(batch, answers, strict=True):
             outgoing.setdefault(peer, []).append(_encoded(answer))
         for peer, parts in outgoing.items():
             self._send(peer, parts[0] if len(parts) == 1 else b"".join(parts))
+
+    def _take(self) -> tuple[list[tuple[Connection, Request]], int]:
+        """What of the queue is answered next, and the bytes of it."""
+        batch: list[tuple[Connection, Request]] = []
+        queue, most, room, size = self._queue, self._max_batch, _NO_BOUND, 0
+        if self._pace is not None and len(queue) > 1:
+            left_ms = queue[0][1].frame.aux
+            most, room = self._pace.room(left_ms / 1000 if left_ms else _NO_BOUND)
+        while queue and len(batch) < most:
+            if batch and size + len(queue[0][1].frame.body) > room:
+                break
+            entry = queue.popleft()
+            if not entry[0].closed:  # nobody waits for what a vanished peer asked
+                batch.append(entry)
+                size += len(entry[1].frame.body)
+        return batch, size
 
     def _answer_aside(self) -> None:
         """One question, when no request waits or when it has waited long enough."""

@@ -15,6 +15,7 @@ import signal
 import sys
 import time
 import traceback
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -68,9 +69,8 @@ def main(directory: Path) -> int:
     gc.set_threshold(20_000, 20, 50)
     write_status(status, ready)
     _log.info("action=ready batched=%s batching=%s", ready.batched, ready.batching)
-    draining = Status(
-        Phase.DRAINING, batched=ready.batched, batching=ready.batching, pid=os.getpid()
-    )
+    _log.info("action=form form=%s reason=%s", ready.form, ready.form_reason)
+    draining = replace(ready, phase=Phase.DRAINING)
     loop.run(on_drain=lambda: write_status(status, draining))
     return 0
 

@@ -8,7 +8,7 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 
@@ -30,18 +30,18 @@ from serinus.replica.card import read_card
 from serinus.replica.inspector import Files, Inspector
 from serinus.replica.launch import Launch, Phase, Status
 from serinus.replica.loop import Aside, Loop
-from serinus.replica.model import Model, load
+from serinus.replica.model import Model, Source, golden_units, load_from
 from serinus.replica.nulled import Nulled
 from serinus.replica.oip import OpenInference
+from serinus.replica.pace import Pace
 from serinus.replica.protocol import PROTOCOL_VERSION, Hello, Kind
-from serinus.replica.question import format_of
 from serinus.replica.scorer import Observer, Scorer
 from serinus.replica.sizes import Sizes
+from serinus.replica.stager import Stager
 from serinus.replica.unit import Unit
 from serinus.replica.watcher import Watcher
 
 __all__ = [
-    "golden_units",
     "inspector_of",
     "prepare",
     "promised",
@@ -56,14 +56,24 @@ _log = logging.getLogger(__name__)
 def prepare(launch: Launch, random: Random) -> tuple[Status, Loop]:
     """Load and prove the model and listen; raises whatever the model's own code raises."""
     files = Files(Path(launch.model_path))
-    model = load(Path(launch.model_path), intake=launch.intake)
     contract, golden = promised(Path(launch.model_path))
+    model = load_from(
+        Source(
+            Path(launch.model_path),
+            launch.intake,
+            golden,
+            launch.optimize,
+            Path(launch.forms_path) if launch.forms_path else None,
+            launch.convert_s,
+        )
+    )
     proof = prove_batching(model, launch, random, golden)
     hello = Hello(PROTOCOL_VERSION, launch.replica_id, launch.model_digest, os.getpid())
     nulled = Nulled()
     sizes = Sizes()
-    watcher = watcher_of(launch, random, nulled, sizes) if launch.live else None
     inspector = inspector_of(model, contract, launch, proof, files)
+    stager = Stager(inspector.stages_of) if launch.live and inspector.has_stages else None
+    watcher = watcher_of(launch, random, nulled, sizes, stager) if launch.live else None
     asides: dict[Kind, Aside] = {Kind.INSPECT: inspector.answer}
     if watcher is not None:
         asides[Kind.WATCH] = watcher.live
@@ -73,10 +83,23 @@ def prepare(launch: Launch, random: Random) -> tuple[Status, Loop]:
         scorer_of(model, proof, watcher, nulled, _open_inference(launch, model), sizes),
         hello,
         max_batch=launch.max_batch,
+        pace=Pace(sizes, launch.max_batch, launch.batch_time_s, together=proof.batched),
         drain_s=launch.drain_s,
         asides=asides,
+        chore=stager.step if stager is not None else lambda: False,
     )
-    status = Status(Phase.READY, "", proof.batched, proof.reason, os.getpid())
+    if stager is not None:
+        stager.wake = loop.wake
+    standing = model.standing
+    status = Status(
+        Phase.READY,
+        batched=proof.batched,
+        batching=proof.reason,
+        pid=os.getpid(),
+        form=standing.form.value,
+        form_reason=standing.reason,
+        form_report=standing.report,
+    )
     return status, loop
 
 
@@ -110,7 +133,11 @@ def scorer_of(
 
 
 def watcher_of(
-    launch: Launch, random: Random, nulled: Nulled | None = None, sizes: Sizes | None = None
+    launch: Launch,
+    random: Random,
+    nulled: Nulled | None = None,
+    sizes: Sizes | None = None,
+    stager: Stager | None = None,
 ) -> Watcher:
     """What counts live values."""
     return Watcher(
@@ -119,6 +146,7 @@ def watcher_of(
         random=random,
         nulled=nulled,
         sizes=sizes,
+        stager=stager,
         # Values are counted by the hour in which they came.
         wall=time.time,  # noqa: TID251
     )
@@ -148,6 +176,8 @@ def inspector_of(
         strict=launch.intake is Reading.STRICT,
         batched=proof.batched,
         batching=proof.reason,
+        form=model.standing.form.value,
+        form_reason=model.standing.reason,
     )
     return Inspector(model, contract, identity, files)
 
@@ -173,7 +203,7 @@ def prove_batching(
     if launch.max_batch <= 1:
         return Proof(False, "batching is switched off")
     example = model.example
-    units = golden_units(model, golden)
+    units = golden_units(model.intake, golden)
     if example is None and units:
         example = units[0]
     if example is None:
@@ -183,23 +213,10 @@ def prove_batching(
 
 def _prove(model: Model, example: Unit, random: Random, golden: Sequence[GoldenRow]) -> Proof:
     proof = prove(model.intake, model.predict, example, random)
-    units = golden_units(model, golden)
+    units = golden_units(model.intake, golden)
     if proof.batched and len(units) > 1:
         return prove(model.intake, model.predict, units[0], random, rows=units, what="golden rows")
     return proof
-
-
-def golden_units(model: Model, golden: Sequence[GoldenRow]) -> list[Unit]:
-    """The golden rows that the intake takes and that may share a batch, nulls first."""
-    groups: dict[Hashable, list[Unit]] = {}
-    for row in sorted(golden, key=lambda each: not any("null" in case for case in each.covers)):
-        try:
-            unit = model.intake.parse(row.body.encode(), format_of(row.content_type))
-        except SerinusError:
-            continue  # refused alone as among others: the verification says so
-        if unit.key is not None and unit.rows == 1:
-            groups.setdefault(unit.key, []).append(unit)
-    return max(groups.values(), key=len, default=[])
 
 
 def _by_row(model: Model) -> bool:
