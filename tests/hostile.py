@@ -86,6 +86,11 @@ class Hostile:
     def do_segv(self, x: float) -> Any:
         ctypes.string_at(0)
 
+    def do_grip(self, x: float) -> Any:
+        """Let no other thread of this process run for ``x`` tenths of a second."""
+        ctypes.PyDLL(None).usleep(int(x * 1e5))
+        return [x]
+
     def do_hang(self, x: float) -> Any:
         time.sleep(600)
 

@@ -166,6 +166,11 @@ class Settings:
         1024, _whole(1), "requests in flight to one served entity, per gateway, before 429"
     )
     max_body: int = _setting(16 * 2**20, parse_size, "largest request body")
+    max_bodies: int = _setting(
+        512 * 2**20,
+        parse_size,
+        "most bytes of all request bodies that one gateway holds; the next one gets 503",
+    )
     max_decompressed: int = _setting(
         16 * 2**20, parse_size, "largest request body once it is decompressed"
     )
@@ -196,6 +201,12 @@ class Settings:
         60.0, parse_duration, "time that a caller may leave an answer lying before it is cut off"
     )
     max_batch: int = _setting(128, _whole(1), "most requests that a replica scores together")
+    batch_time: float = _setting(
+        0.05, parse_duration, "time that a batch may take where smaller ones serve as many requests"
+    )
+    cache_memory: int = _setting(
+        64 * 2**20, parse_size, "memory of one gateway for answers that are given again"
+    )
     threads: int = _setting(1, _whole(1), "BLAS and OpenMP threads of each replica")
     replica_memory: int = _setting(
         0, _size_or_zero, "memory that one replica may take; 0: as much as there is"
@@ -214,6 +225,9 @@ class Settings:
         "",
         _text,
         "hosts whose scoring URLs may be served, as host or host:port, separated by commas",
+    )
+    secrets: str = _setting(
+        "", _text, "directory of the secrets that environment variables may refer to"
     )
     environments: str = _setting(
         "auto", _one_of("auto", "current", "build"), "where models run: auto, current or build"
@@ -234,6 +248,8 @@ class Settings:
         object.__setattr__(self, "home", self.home.absolute())
         if not self.store:
             object.__setattr__(self, "store", f"sqlite:///{self.home}/serinus.db")
+        secrets = Path(self.secrets).expanduser() if self.secrets else self.home / "secrets"
+        object.__setattr__(self, "secrets", str(secrets.absolute()))
 
 
 @dataclass(frozen=True, slots=True)

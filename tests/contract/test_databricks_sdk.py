@@ -3,9 +3,14 @@
 import ast
 import inspect
 import logging
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import httpx
 import pytest
 from databricks.sdk import WorkspaceClient, _base_client
 from databricks.sdk.errors import (
@@ -31,6 +36,7 @@ from databricks.sdk.service.serving import (
     ServedEntityInput,
     ServedModelInput,
     ServedModelStateDeployment,
+    ServingEndpointDetailed,
     ServingEndpointDetailedPermissionLevel,
     TrafficConfig,
 )
@@ -244,7 +250,7 @@ def test_errors_are_the_classes_that_callers_catch(client):
     create(client)
     endpoints = client.serving_endpoints
     with pytest.raises(ResourceAlreadyExists, match="fraud already exists") as taken:
-        create(client)
+        create(client, version="2")
     assert taken.value.error_code == "RESOURCE_ALREADY_EXISTS"
     with pytest.raises(ResourceDoesNotExist):
         endpoints.delete("nope")
@@ -335,9 +341,72 @@ def test_the_phrases_by_which_this_client_retries_are_those_that_errors_avoid():
         assert any(ours in phrase for ours in RETRIED), phrase
 
 
-def create(client: WorkspaceClient, name: str = "fraud") -> None:
+@pytest.mark.parametrize("held", [False, True], ids=["ready meanwhile", "under way"])
+def test_a_call_whose_answer_was_lost_is_one_call(served, held):
+    with cutting(served.url) as (front, lost):
+        client = WorkspaceClient(host=front, token="x")
+        config = EndpointCoreConfigInput("fraud", served_entities=[model("1")])
+        with served.controller.held() if held else nullcontext():
+            lost.append("POST")
+            made = client.serving_endpoints.create(name="fraud", config=config).response
+            assert lost == []
+            assert made.id == client.serving_endpoints.get("fraud").id
+        wait_for_rest(client)
+        with served.controller.held() if held else nullcontext():
+            lost.append("PUT")
+            client.serving_endpoints.update_config("fraud", served_entities=[model("2")])
+            assert lost == []
+        updated = wait_for_rest(client)
+    assert updated.config.config_version == 2
+    kinds = [each.kind for each in served.store.journal(updated.id)]
+    assert kinds.count("endpoint_created") == kinds.count("config_requested") == 1
+
+
+def wait_for_rest(client: WorkspaceClient) -> ServingEndpointDetailed:
+    return client.serving_endpoints.wait_get_serving_endpoint_not_updating("fraud", timeout=SHORT)
+
+
+@contextmanager
+def cutting(url: str) -> Iterator[tuple[str, list[str]]]:
+    """A way to the server that loses the answer to the next call of each listed method."""
+    lost: list[str] = []
+
+    class Between(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+        def _pass(self) -> None:
+            body = self.rfile.read(int(self.headers.get("content-length") or 0))
+            headers = {name: value for name, value in self.headers.items() if name != "Host"}
+            answer = httpx.request(self.command, url + self.path, content=body, headers=headers)
+            if self.command in lost:
+                lost.remove(self.command)
+                self.close_connection = True
+                return
+            self.send_response(answer.status_code)
+            self.send_header("content-type", answer.headers["content-type"])
+            self.send_header("content-length", str(len(answer.content)))
+            self.end_headers()
+            self.wfile.write(answer.content)
+
+        do_GET = do_POST = do_PUT = _pass  # noqa: N815 - as http.server asks
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Between)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}", lost
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def create(client: WorkspaceClient, name: str = "fraud", version: str = "1") -> None:
     client.serving_endpoints.create_and_wait(
         name=name,
-        config=EndpointCoreConfigInput("fraud", served_entities=[model("1")]),
+        config=EndpointCoreConfigInput("fraud", served_entities=[model(version)]),
         timeout=SHORT,
     )

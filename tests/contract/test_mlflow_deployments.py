@@ -77,7 +77,7 @@ def test_the_older_form_of_create(client):
             400,
             "fraud already exists",
             lambda client: client.create_endpoint(
-                config={"name": "fraud", "config": {"served_entities": [ONE]}}
+                config={"name": "fraud", "config": {"served_entities": [TWO]}}
             ),
         ),
         (

@@ -82,12 +82,16 @@ class _EntityState(_Shape):
         "DEPLOYMENT_ABORTED",
     ]
     deployment_state_message: str
+    #: How the model is asked, once a replica has said so, and why.
+    form: Literal["", "pyfunc", "direct", "onnx"]
+    form_reason: str
 
 
 class _Entity(BaseModel):
     name: str
     replicas: int
     intake: Literal["strict", "mlflow"]
+    optimize: Literal["none", "onnx"]
     state: _EntityState
     creator: str
     creation_timestamp: Millis | None = None

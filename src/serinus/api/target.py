@@ -9,7 +9,8 @@ from datetime import datetime
 
 from serinus.api.naming import MAX_NAME, default_served_name, is_uri
 from serinus.api.wishes import check_model, registered
-from serinus.entities import WHOLE, Deployment, EndpointConfig, Reading, ServedEntity
+from serinus.engine.remote import is_remote
+from serinus.entities import WHOLE, Deployment, EndpointConfig, Optimize, ServedEntity
 from serinus.errors import InvalidParameterValue, InvalidState
 
 __all__ = [
@@ -49,9 +50,13 @@ class Target:
 TargetOf = Callable[[EndpointConfig], Target]
 
 
-def identity(entity: ServedEntity) -> tuple[str, Reading, tuple[tuple[str, str], ...]]:
-    """What makes two served entities the same to their callers, whatever they are called."""
-    return entity.model_uri, entity.intake, tuple(sorted(entity.environment_vars.items()))
+def identity(entity: ServedEntity) -> tuple[str, str, str, tuple[tuple[str, str], ...]]:
+    """What makes two served entities the same to their callers, whatever they are called.
+
+    A model and its converted form are two: that is what lets one be rolled out over the other.
+    """
+    variables = tuple(sorted(entity.environment_vars.items()))
+    return entity.model_uri, entity.intake.value, entity.optimize.value, variables
 
 
 def sole(config: EndpointConfig, endpoint: str) -> ServedEntity:
@@ -67,13 +72,23 @@ def sole(config: EndpointConfig, endpoint: str) -> ServedEntity:
 
 
 def candidate_target(
-    config: EndpointConfig, endpoint: str, uri: str, *, creator: str, at: datetime
+    config: EndpointConfig,
+    endpoint: str,
+    uri: str,
+    *,
+    creator: str,
+    at: datetime,
+    optimize: Optimize | None = None,
 ) -> Target:
-    """Stable's place for the model ``uri``; raises InvalidState and InvalidParameterValue."""
+    """Stable's place for the model ``uri``; raises InvalidState and InvalidParameterValue.
+
+    ``optimize``: the form in which it serves; None: stable's.
+    """
     stable = sole(config, endpoint)
-    _refuse_stable(stable, uri)
+    form = stable.optimize if optimize is None else optimize
+    _refuse_stable(stable, uri, form)
     others = tuple(each for each in config.entities if each is not stable)
-    prepared = next((each for each in others if each.model_uri == uri), None)
+    prepared = next((e for e in others if e.model_uri == uri and e.optimize is form), None)
     if prepared is not None:  # served already, without traffic: nothing has to start
         rest = tuple(each for each in others if each is not prepared)
         return Target(stable, prepared, rest, config.auto_capture)
@@ -84,11 +99,16 @@ def candidate_target(
     entity_name, version = registered(uri)
     check_model(entity_name, version, what="candidate")
     candidate = ServedEntity(
-        name=_free_name(default_served_name(entity_name, version), config, stable),
+        name=_free_name(_named(entity_name, version, form, stable), config, stable),
         entity_name=entity_name,
         entity_version=version,
         replicas=stable.replicas,
+        # Where either is elsewhere they say how it is reached: its token is nobody else's.
+        environment_vars={}
+        if is_remote(stable.model_uri) or is_remote(uri)
+        else dict(stable.environment_vars),
         intake=stable.intake,
+        optimize=form,
         creator=creator,
         created_at=at,
     )
@@ -108,7 +128,7 @@ def wanted_target(
 ) -> Target:
     """What a client's whole new config asks for, whose one new entity is ``candidate``."""
     stable = sole(config, endpoint)
-    _refuse_stable(stable, candidate.model_uri)
+    _refuse_stable(stable, candidate.model_uri, candidate.optimize)
     served = {identity(each): each for each in config.entities}
     rest = tuple(
         # What is fetched and running already is not fetched again.
@@ -144,7 +164,14 @@ def back_to(config: EndpointConfig, endpoint: str, earlier: ServedEntity) -> Tar
     return Target(stable, candidate, others, config.auto_capture)
 
 
-def _refuse_stable(stable: ServedEntity, uri: str) -> None:
+def _named(entity_name: str, version: str, form: Optimize, stable: ServedEntity) -> str:
+    name = default_served_name(entity_name, version)
+    return name if form is stable.optimize else f"{name}-{form.value}"[-MAX_NAME:]
+
+
+def _refuse_stable(stable: ServedEntity, uri: str, form: Optimize) -> None:
+    if form is not stable.optimize:
+        return  # the same bytes in another form are another thing to serve
     # An alias may lead to another version by now; the bytes are compared once they are fetched.
     same = uri == stable.model_uri and "@" not in uri
     if same or (stable.model is not None and uri == stable.model.resolved):

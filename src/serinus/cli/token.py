@@ -11,13 +11,13 @@ from rich.table import Table
 
 from serinus.cli.connection import DEFAULT_SERVER, ServerOption, TokenOption, connected
 from serinus.cli.output import Exit, Output, OutputOption, fail, note, show_json, stdout
-from serinus.settings import SettingsError, load_settings, parse_duration
+from serinus.settings import Settings, SettingsError, load_settings, parse_duration
 
 if TYPE_CHECKING:
     from serinus.cli.home import AtHome
     from serinus.client import Client
 
-__all__ = ["HomeOption", "access_to", "token_commands"]
+__all__ = ["HomeOption", "access_to", "settings_at", "token_commands"]
 
 token_commands = typer.Typer(no_args_is_help=True, help="Make, list and revoke tokens.")
 
@@ -36,16 +36,21 @@ def access_to(server: str, token: str | None, home: Path | None) -> "Iterator[Cl
         with connected(server, token) as client:
             yield client
         return
-    config = Path("serinus.toml")
-    try:
-        settings = load_settings(config if config.is_file() else None, environ, {"home": home})
-    except SettingsError as error:
-        fail(str(error), Exit.USAGE)
+    settings = settings_at(home)
     # The store and the API's parts are needed here alone.
     from serinus.cli.home import at_home  # noqa: PLC0415
 
     with at_home(settings) as local:
         yield local
+
+
+def settings_at(home: Path | None) -> Settings:
+    """The settings of the server of that home, or of the one that would start in this directory."""
+    config = Path("serinus.toml")
+    try:
+        return load_settings(config if config.is_file() else None, environ, {"home": home})
+    except SettingsError as error:
+        fail(str(error), Exit.USAGE)
 
 
 @token_commands.command("create")

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from serinus.errors import InvalidParameterValue, PermissionDenied
+from serinus.errors import InvalidParameterValue
 
 __all__ = ["RemoteOptions", "check_remote", "is_remote", "remote_url", "write_remote"]
 
@@ -55,8 +55,7 @@ def is_remote(uri: str) -> bool:
 def check_remote(url: str, allowed: Collection[str]) -> str:
     """The URL itself; ``allowed`` holds ``host`` or ``host:port``.
 
-    Raises InvalidParameterValue for what is no plain URL, PermissionDenied for a host that is not
-    in the list.
+    Raises InvalidParameterValue for what is no plain URL, and for a host that is not in the list.
     """
     shown = url[:200]
     split = urlsplit(url)
@@ -78,7 +77,7 @@ def check_remote(url: str, allowed: Collection[str]) -> str:
         raise InvalidParameterValue(f"The remote URL {shown!r} names no host.")
     wanted = {each.lower() for each in allowed}
     if host not in wanted and f"{host}:{port}" not in wanted:
-        raise PermissionDenied(
+        raise InvalidParameterValue(
             f"{host}:{port} is not among the hosts that this server may call; whoever runs it can "
             f"add it: SERINUS_REMOTE_HOSTS={host}:{port}."
         )

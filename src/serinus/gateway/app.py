@@ -26,10 +26,12 @@ from serinus.errors import (
 )
 from serinus.gateway import oip
 from serinus.gateway.access import Guard
+from serinus.gateway.cache import how_it_came
 from serinus.gateway.dataplane import DataPlane, EndpointState
 from serinus.gateway.encoding import Inflation, check_coding
-from serinus.gateway.forward import Forwarder
+from serinus.gateway.forward import Forwarder, disconnected, pump
 from serinus.gateway.pool import Pool
+from serinus.gateway.room import COUNTED, NoRoom, Room
 from serinus.gateway.tracing import carried, trace_id_of
 from serinus.replica.protocol import Format, Frame
 
@@ -72,6 +74,10 @@ class AppConfig:
     inflation: Inflation = field(default_factory=Inflation)
     #: Serinus's own, as ``/v2`` answers it.
     version: str = ""
+    #: Bytes that all request bodies together may have.
+    max_bodies: int = 512 * 1024 * 1024
+    #: What callers' URLs begin with.
+    scheme: str = "http"
 
 
 class _Hangup(Exception):
@@ -93,6 +99,7 @@ class App:
         self._dataplane = dataplane
         self._forwarder = forwarder
         self._config = config
+        self.room = Room(config.max_bodies)
         self._draining = asyncio.Event()
         self._ids = map(f"{config.incarnation}-%x".__mod__, count(1))
 
@@ -119,6 +126,8 @@ class App:
             _log.exception("request %s failed", request_id[1].decode(), extra=told)
             fault = InternalError(f"The gateway failed on request {request_id[1].decode()}.")
             await _send_error(send, fault, request_id, scope["path"])
+        finally:
+            self.room.leave(scope)
 
     async def _route(
         self, scope: Scope, receive: Receive, send: Send, request_id: tuple[bytes, bytes]
@@ -146,6 +155,8 @@ class App:
             (b"served-model-name", pool.header),
             request_id,
         ]
+        if frame.meta:
+            headers += how_it_came(frame)
         if frame.status in _LATER:
             headers.append(_RETRY)
         await send({"type": "http.response.start", "status": frame.status, "headers": headers})
@@ -164,10 +175,14 @@ class App:
         """Read the body and have it scored; ``tensors``: it is one of Open Inference."""
         meter = find().meter  # an unknown name is refused before its body is read
         try:
-            format_, coding, trace = self._check_headers(scope["headers"])
-            body = await self._read(receive)
+            format_, coding, trace, size = self._check_headers(scope["headers"])
+            if size > COUNTED:
+                self.room.hold(scope, size)
+            body = await self._read(scope, receive)
             if coding:
                 body = await self._config.inflation.undo(body, coding)
+                if len(body) > COUNTED:
+                    self.room.hold(scope, len(body))
             if tensors:
                 format_ = oip.as_tensors(format_, scope["headers"])
         except SerinusError as error:
@@ -198,7 +213,7 @@ class App:
         )
         body = oip.answer(frame, ask.model, pool.header)
         served = (b"served-model-name", pool.header)
-        await _send(send, frame.status, body, _JSON, served, request_id)
+        await _send(send, frame.status, body, _JSON, served, request_id, *how_it_came(frame))
 
     def _default(self) -> EndpointState:
         state = self._dataplane.default
@@ -209,22 +224,23 @@ class App:
             )
         return state
 
-    def _check_headers(self, headers: Headers) -> tuple[Format, str, bytes]:
-        """What the body is, the coding that it comes in, and the trace that it is part of."""
-        content_type, coding, traced = b"", "", False
+    def _check_headers(self, headers: Headers) -> tuple[Format, str, bytes, int]:
+        """What the body is, its coding, the trace that it is part of, and its size if told."""
+        content_type, coding, traced, size = b"", "", False, 0
         for name, value in headers:
             if name == b"content-type":
                 content_type = value
-            elif name == b"content-length" and int(value) > self._config.max_body:
-                raise self._too_large()
+            elif name == b"content-length":
+                size = int(value)
+                if size > self._config.max_body:
+                    raise self._too_large()
             elif name == b"content-encoding":
                 # Two headers are two codings, one around the other.
                 coding = check_coding(value if not coding else coding.encode() + b", " + value)
             elif name == b"traceparent":
                 traced = True
         media, _, parameters = content_type.partition(b";")
-        format_ = _FORMATS.get(media.strip().lower())
-        if format_ is None:
+        if (format_ := _FORMATS.get(media.strip().lower())) is None:
             raise UnsupportedMediaType(
                 f"content-type {media.decode('latin-1')!r} is not read here; send "
                 "application/json, text/csv or application/vnd.apache.parquet."
@@ -232,9 +248,9 @@ class App:
         charset = parameters.strip().lower()
         if charset and charset.replace(b'"', b"") not in (b"charset=utf-8", b"charset=utf8"):
             raise UnsupportedMediaType("The body must be UTF-8.")
-        return format_, coding, carried(headers) if traced else b""
+        return format_, coding, carried(headers) if traced else b"", size
 
-    async def _read(self, receive: Receive) -> bytes:
+    async def _read(self, scope: Scope, receive: Receive) -> bytes:
         message = await receive()
         if message["type"] != "http.request":
             raise _Hangup
@@ -249,6 +265,7 @@ class App:
                 size += len(chunks[-1])
                 if size > self._config.max_body:
                     raise self._too_large()
+                self.room.hold(scope, size)  # no more than was told, unless nothing was
             body = b"".join(chunks)
         if len(body) > self._config.max_body:
             raise self._too_large()
@@ -285,7 +302,7 @@ class App:
 
     def _well_known(self, scope: Scope) -> bytes:
         hosts = (value for name, value in scope["headers"] if name == b"host")
-        host = f"{scope['scheme']}://{next(hosts, b'localhost').decode('latin-1')}"
+        host = f"{self._config.scheme}://{next(hosts, b'localhost').decode('latin-1')}"
         answer = {
             "oidc_endpoint": f"{host}/oidc",
             "workspace_id": self._config.workspace_id,
@@ -324,15 +341,15 @@ class App:
         self, response: httpx.Response, receive: Receive, send: Send, *, endless: bool
     ) -> None:
         """Send the body on until it ends, the caller leaves, or (a stream) this gateway drains."""
-        pump = asyncio.create_task(_pump(response, send))
-        ends: list[asyncio.Task[Any]] = [pump, asyncio.create_task(_disconnected(receive))]
+        passing = asyncio.create_task(pump(response, send))
+        ends: list[asyncio.Task[Any]] = [passing, asyncio.create_task(disconnected(receive))]
         if endless:
             ends.append(asyncio.create_task(self._draining.wait()))
         try:
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-            if not pump.done():
+            if not passing.done():
                 raise _Hangup
-            pump.result()
+            passing.result()
         finally:
             for task in ends:
                 task.cancel()
@@ -354,17 +371,6 @@ class App:
             more = message["more_body"]
 
 
-async def _pump(response: httpx.Response, send: Send) -> None:
-    async for chunk in response.aiter_raw():
-        await send({"type": "http.response.body", "body": chunk, "more_body": True})
-    await send({"type": "http.response.body", "body": b""})
-
-
-async def _disconnected(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        continue
-
-
 async def _send(send: Send, status: int, body: bytes, *headers: tuple[bytes, bytes]) -> None:
     length = (b"content-length", b"%d" % len(body))
     await send({"type": "http.response.start", "status": status, "headers": [*headers, length]})
@@ -381,6 +387,6 @@ async def _send_error(
         headers.append((b"retry-after", b"%d" % error.retry_after))
     if isinstance(error, Unauthenticated):
         headers.append(_ASK)
-    if isinstance(error, PayloadTooLarge):
-        headers.append(_CLOSE)  # the rest of the body is on its way and nobody will read it
+    if isinstance(error, PayloadTooLarge | NoRoom):
+        headers.append(_CLOSE)  # the rest of the body may be on its way and nobody will read it
     await _send(send, error.status, content, *headers)

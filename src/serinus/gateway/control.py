@@ -15,6 +15,7 @@ import structlog
 from serinus.evidence.meter import Counts
 from serinus.evidence.summary import Flush
 from serinus.gateway.dataplane import DataPlane
+from serinus.gateway.quarantine import Death
 from serinus.replica.protocol import Decoder, Frame, FrameError, Kind, encode
 from serinus.traffic import Acknowledge, GatewayHello, RouteTable
 
@@ -126,6 +127,8 @@ class ControlLine:
             for frame in frames:
                 if frame.kind is Kind.SUMMARY:
                     self._dataplane.book.acknowledged(frame.id)
+                elif frame.kind is Kind.DEATHS:
+                    self._hear_deaths(frame)
             tables = [frame for frame in frames if frame.kind is Kind.ROUTES]
             if tables:  # of several that queued up only the last one matters
                 await self._apply(tables[-1], writer)
@@ -144,6 +147,7 @@ class ControlLine:
                     writer.write(encode(Frame(Kind.SUMMARY, sequence, content)))
                 told = self._count(writer, told)
                 self._tell_uses(writer)
+                self._tell_deaths(writer)
             await asyncio.sleep(_FLUSH_S)
 
     def _count(self, writer: asyncio.StreamWriter, told: float) -> float:
@@ -169,6 +173,19 @@ class ControlLine:
         uses = guard.uses()
         if uses:
             writer.write(encode(Frame(Kind.USES, body=msgspec.msgpack.encode(uses))))
+
+    def _tell_deaths(self, writer: asyncio.StreamWriter) -> None:
+        """Once; while the controller is away each gateway finds out by itself."""
+        deaths = self._dataplane.quarantines.untold()
+        if deaths:
+            writer.write(encode(Frame(Kind.DEATHS, body=msgspec.msgpack.encode(deaths))))
+
+    def _hear_deaths(self, frame: Frame) -> None:
+        try:
+            deaths = msgspec.msgpack.decode(frame.body, type=list[Death])
+        except msgspec.DecodeError as error:
+            raise FrameError(f"unreadable deaths: {error}") from error
+        self._dataplane.quarantines.hear(deaths, asyncio.get_running_loop().time())
 
     async def _apply(self, frame: Frame, writer: asyncio.StreamWriter) -> None:
         try:

@@ -19,11 +19,14 @@ class Meters:
 
     def __init__(self) -> None:
         self._meters: dict[tuple[str, str], Meter] = {}
-        #: What was told last: requests and those in flight.
-        self._told: dict[tuple[str, str], tuple[int, int]] = {}
+        #: What was told last: requests, those in flight, and bytes of answers that are kept.
+        self._told: dict[tuple[str, str], tuple[int, int, int]] = {}
 
     def of(self, endpoint: str, served: str = "") -> Meter:
-        """The meter of that served entity; without one, of what the endpoint refused."""
+        """The meter of that served entity; without one, of what the endpoint refused.
+
+        Without both, of what was refused before it was known what it is for.
+        """
         key = (endpoint, served)
         meter = self._meters.get(key)
         if meter is None:
@@ -33,6 +36,7 @@ class Meters:
     def keep(self, endpoints: Iterable[EndpointRoutes]) -> None:
         """Forget endpoints that are gone, and the oldest of many entities that are."""
         served = {each.name: {route.name for route in each.served} | {""} for each in endpoints}
+        served[""] = {""}
         gone: dict[str, list[tuple[str, str]]] = {}
         for key, meter in self._meters.items():
             if key[1] not in served.get(key[0], ()) and not meter.in_flight:
@@ -51,8 +55,8 @@ class Meters:
         """Meters that have moved since they were asked for last."""
         moved = []
         for key, meter in self._meters.items():
-            now = (meter.requests, meter.in_flight)
-            if self._told.get(key, (0, 0)) != now:
+            now = (meter.requests, meter.in_flight, meter.cached_bytes)
+            if self._told.get(key, (0, 0, 0)) != now:
                 self._told[key] = now
                 moved.append(meter)
         return moved

@@ -40,6 +40,7 @@ from serinus.engine.environment import Policy as EnvironmentPolicy
 from serinus.engine.limits import Limits
 from serinus.engine.local import LocalEngine
 from serinus.engine.registry import default_tracking_uri, move_alias, resolve
+from serinus.engine.vault import Vault
 from serinus.engine.verifying import verify_replica
 from serinus.entities import ModelRef
 from serinus.errors import SerinusError, TemporarilyUnavailable
@@ -55,6 +56,7 @@ from serinus.server.child import (
 )
 from serinus.server.identity import WORKSPACE_ID
 from serinus.server.layout import Layout
+from serinus.server.tls import scheme
 from serinus.server.webhook import post_json
 from serinus.settings import Settings
 from serinus.store.failures import StoreAway
@@ -91,29 +93,10 @@ class _Controller:
         self._layout = Layout(settings.home)
         self.store = Store.open(settings.store)
         self._models = ModelStore(settings.home)
-        builder = EnvironmentBuilder(
-            settings.home,
-            find_uv_bin(),
-            environ=os.environ,
-            policy=EnvironmentPolicy(settings.environments),
-        )
-        left = self._models.sweep() + builder.sweep()
-        if left:
-            _log.info("leftovers_removed", directories=left)
+        self._vault = Vault(Path(settings.secrets))
+        builder = self._builder()
         epoch = self.store.take_epoch()
-        self._engine = LocalEngine(
-            settings.home,
-            self._layout.run,
-            store=self._models,
-            builder=builder,
-            clock=_now,
-            environ=os.environ,
-            lifeline_fd=inheritance.lifeline_fd,
-            drain_s=settings.drain,
-            limits=Limits(memory_bytes=settings.replica_memory),
-            remote_hosts=_hosts(settings),
-            log_json=settings.log_format == "json",
-        )
+        self._engine = self._local_engine(builder, inheritance.lifeline_fd)
         self._assessor = Assessor(self.store)
         self._counting = Counting(time.monotonic)
         self._dividing = Dividing(self._counting)
@@ -125,6 +108,12 @@ class _Controller:
             counting=self._dividing,
             on_uses=self.store.tokens.note_uses,
         )
+        # A predict that outlasts every deadline has no caller left to answer.
+        self._prober = Prober(hang_s=settings.deadline + 10, clock=time.monotonic, wake=self._wake)
+        told = Told()
+        self._diary = Diary(self._counting, told, self._links.generations, clock=time.monotonic)
+        self._collector = self._live_values(told)
+        self._inquirer = Inquirer(lambda: self._collector.watched, clock=time.monotonic)
         self._executor = Executor(
             self.store,
             self._engine,
@@ -134,11 +123,43 @@ class _Controller:
             epoch=epoch,
             drain_s=settings.drain,
         )
-        # A predict that outlasts every deadline has no caller left to answer.
-        self._prober = Prober(hang_s=settings.deadline + 10, clock=time.monotonic, wake=self._wake)
-        told = Told()
-        self._diary = Diary(self._counting, told, self._links.generations, clock=time.monotonic)
-        self._collector = Collector(
+        self._messenger = Messenger(self.store, self._outside(), clock=_now)
+        self._loop = self._control_loop(epoch)
+        self._engine.watch(self._wake)
+
+    def _builder(self) -> EnvironmentBuilder:
+        settings = self._settings
+        builder = EnvironmentBuilder(
+            settings.home,
+            find_uv_bin(),
+            environ=os.environ,
+            policy=EnvironmentPolicy(settings.environments),
+        )
+        left = self._models.sweep() + builder.sweep()
+        if left:
+            _log.info("leftovers_removed", directories=left)
+        return builder
+
+    def _local_engine(self, builder: EnvironmentBuilder, lifeline_fd: int | None) -> LocalEngine:
+        settings = self._settings
+        return LocalEngine(
+            settings.home,
+            self._layout.run,
+            store=self._models,
+            builder=builder,
+            clock=_now,
+            environ=os.environ,
+            lifeline_fd=lifeline_fd,
+            drain_s=settings.drain,
+            limits=Limits(memory_bytes=settings.replica_memory),
+            remote_hosts=_hosts(settings),
+            resolved=self._vault.resolved,
+            log_json=settings.log_format == "json",
+        )
+
+    def _live_values(self, told: Told) -> Collector:
+        settings = self._settings
+        return Collector(
             self.store,
             clock=time.monotonic,
             # Hours of live values are those of the calendar.
@@ -147,9 +168,9 @@ class _Controller:
             retention_h=math.ceil(settings.live_retention / 3600),
             told=told,
         )
-        self._inquirer = Inquirer(lambda: self._collector.watched, clock=time.monotonic)
-        self._messenger = Messenger(self.store, self._outside(), clock=_now)
-        self._loop = Loop(
+
+    def _control_loop(self, epoch: int) -> Loop:
+        return Loop(
             self.store,
             self._engine,
             self._links,
@@ -157,13 +178,12 @@ class _Controller:
             self._prober,
             self._messenger,
             judge=self._assessor.judge,
-            policy=_policy(settings, epoch),
+            policy=_policy(self._settings, epoch),
             clock=_now,
             collector=self._collector,
             diary=self._diary,
             verifier=self._verifier(epoch),
         )
-        self._engine.watch(self._wake)
 
     def _verifier(self, epoch: int) -> Verifier:
         def verify(subject: Subject) -> Verification:
@@ -253,6 +273,7 @@ class _Controller:
         import uvicorn  # noqa: PLC0415 - see `run`
 
         from serinus.api.app import create_app  # noqa: PLC0415
+        from serinus.api.supplies import Supplies  # noqa: PLC0415
 
         app = create_app(
             self.store,
@@ -264,6 +285,7 @@ class _Controller:
             refresh_live=self._collector.refresh,
             replicas=self._inquirer.identities,
             again=self._inquirer.again,
+            apart=self._inquirer.apart,
             routing=self._routing,
             notify=_notify,
             model_directory=self._models.path,
@@ -271,6 +293,8 @@ class _Controller:
             condition=self._diary.condition,
             required=self._settings.auth == "required",
             acknowledged=self._links.acknowledged,
+            scheme=scheme(self._settings),
+            check=Supplies(self._vault.resolved, _hosts(self._settings)).check,
         )
         self._layout.controller_socket.unlink(missing_ok=True)
         return uvicorn.Server(
@@ -303,6 +327,7 @@ def _policy(settings: Settings, epoch: int) -> Policy:
         start_deadline_s=settings.start_deadline,
         queue_limit=settings.queue_limit,
         deadline_s=settings.deadline,
+        batch_time_s=settings.batch_time,
     )
 
 

@@ -12,6 +12,7 @@ import signal
 import socket
 import sys
 import time
+from collections import Counter
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ from serinus import __version__
 from serinus.gateway.access import Guard
 from serinus.gateway.app import App, AppConfig
 from serinus.gateway.bounds import EdgeLimits
+from serinus.gateway.cache import CacheLimits
 from serinus.gateway.control import ControlLine
 from serinus.gateway.dataplane import DataPlane
 from serinus.gateway.door import Door
@@ -31,7 +33,7 @@ from serinus.gateway.hosts import Hosts
 from serinus.server.child import Inheritance, configure_logging, end_with, receive, say_alive
 from serinus.server.identity import WORKSPACE_ID
 from serinus.server.layout import Layout
-from serinus.server.tls import tls_context
+from serinus.server.tls import scheme, tls_context
 from serinus.settings import Settings
 
 if TYPE_CHECKING:
@@ -64,7 +66,8 @@ async def _run(inheritance: Inheritance) -> None:
         clock=time.monotonic,
         wall=time.time,  # noqa: TID251 - tokens expire by the calendar
     )
-    dataplane = DataPlane(random.random, rejected, guard=guard)
+    cache = CacheLimits(settings.cache_memory)
+    dataplane = DataPlane(random.random, rejected, guard=guard, cache=cache)
     forwarder = Forwarder(str(layout.controller_socket))
     control = ControlLine(
         dataplane,
@@ -85,11 +88,15 @@ async def _run(inheritance: Inheritance) -> None:
             WORKSPACE_ID,
             Inflation(settings.max_decompressed, settings.max_ratio),
             __version__,
+            settings.max_bodies,
+            scheme(settings),
         ),
         guard,
     )
     export = _export(inheritance)
-    door = Door(export.around(app) if export else app, _limits(settings))
+    refused: Counter[int] = Counter()
+    dataplane.meters.of("").statuses = refused
+    door = Door(export.around(app) if export else app, _limits(settings), refused)
     if not await door.self_test():
         sys.exit(1)
     # What is imported by now stays for ever; no request waits while a collection walks it.

@@ -1,10 +1,18 @@
-"""What a gateway speaks TLS with. Read by the supervisor too, so that a fault is found at once."""
+"""What a gateway speaks TLS with. Read by the supervisor too, so that a fault is found at once.
+
+And whether callers see any, which a proxy in front may see to.
+"""
 
 import ssl
 
 from serinus.settings import Settings
 
-__all__ = ["tls_context"]
+__all__ = ["scheme", "tls_context"]
+
+
+def scheme(settings: Settings) -> str:
+    """What callers' URLs begin with, whether this server or a proxy in front speaks TLS."""
+    return "https" if settings.tls_cert or settings.behind_tls_proxy else "http"
 
 
 def tls_context(settings: Settings) -> ssl.SSLContext | None:

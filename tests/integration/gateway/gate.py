@@ -46,8 +46,14 @@ class Reply:
 class Gate:
     """Runs in a thread of its own until closed."""
 
-    def __init__(self, limits: EdgeLimits, answer: Callable[[Frame], Frame | None] = echo) -> None:
+    def __init__(
+        self,
+        limits: EdgeLimits,
+        answer: Callable[[Frame], Frame | None] = echo,
+        max_bodies: int = 1 << 29,
+    ) -> None:
         self.limits = limits
+        self.max_bodies = max_bodies
         self.answer = answer
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self.listener.getsockname()[1]
@@ -69,8 +75,11 @@ class Gate:
             table = RouteTable(1, (EndpointRoutes("e", (served("v1", 10_000, self.replica),)),))
             await self.plane.apply(table)
             forwarder = Forwarder(f"{directory}/nobody.sock")
-            config = AppConfig(self.limits.max_body, "t", "3.0", "1", Inflation(1 << 21, 100))
-            self.door = Door(App(self.plane, forwarder, config), self.limits)
+            config = AppConfig(
+                self.limits.max_body, "t", "3.0", "1", Inflation(1 << 21, 100), "", self.max_bodies
+            )
+            self.app = App(self.plane, forwarder, config)
+            self.door = Door(self.app, self.limits)
             await self.door.open(self.listener)
             self._up.set()
             await self._end.wait()
@@ -91,6 +100,11 @@ class Gate:
     @property
     def connections(self) -> int:
         return int(self.do(lambda: len(self.door.connections)))
+
+    @property
+    def held(self) -> int:
+        """Bytes of bodies that are counted at this moment."""
+        return int(self.do(lambda: self.app.room.held))
 
     def close(self) -> None:
         self._loop.call_soon_threadsafe(self._end.set)
@@ -154,13 +168,15 @@ class Caller:
 def request(body: bytes = b"{}", path: str = PATH, **headers: str) -> bytes:
     given = {"host": "h", "content-type": "application/json", "content-length": str(len(body))}
     given |= {name.replace("_", "-"): value for name, value in headers.items()}
-    lines = "".join(f"{name}: {value}\r\n" for name, value in given.items())
+    lines = "".join(f"{name}: {value}\r\n" for name, value in given.items() if value)
     return f"POST {path} HTTP/1.1\r\n{lines}\r\n".encode("latin-1") + body
 
 
 @contextmanager
-def gate(answer: Callable[[Frame], Frame | None] = echo, **limits: Any) -> Iterator[Gate]:
-    opened = Gate(EdgeLimits(**limits), answer)
+def gate(
+    answer: Callable[[Frame], Frame | None] = echo, max_bodies: int = 1 << 29, **limits: Any
+) -> Iterator[Gate]:
+    opened = Gate(EdgeLimits(**limits), answer, max_bodies)
     try:
         yield opened
     finally:

@@ -7,6 +7,7 @@ import threading
 import time
 import zlib
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import psutil
 import pytest
@@ -224,6 +225,43 @@ def test_30_a_body_that_keeps_up_is_read() -> None:
         reply = caller.reply()
         assert reply is not None
         assert (reply.status, len(reply.body)) == (200, 20_000)
+
+
+def test_32_big_slow_bodies_together_stay_within_their_bound() -> None:
+    mib = 1 << 20
+    with gate(max_bodies=10 * mib) as front, ExitStack() as stack:
+        before = psutil.Process().memory_info().rss
+        callers = [stack.enter_context(front.dial()) for _ in range(40)]
+        begun = request(b" " * mib, content_length=str(4 * mib))
+        for caller in callers[:2]:
+            caller.send(begun)
+        assert within(10, lambda: front.held == 8 * mib)
+        for caller in callers[2:]:
+            # Its head is all that has come, and it need not send the rest.
+            caller.send(request(b"", content_length=str(4 * mib), expect="100-continue"))
+            refused = caller.reply()
+            assert refused is not None
+            assert (refused.status, refused.headers["retry-after"]) == (503, "1")
+            assert "8388608 of at most 10485760 bytes" in refused.error["message"]
+            assert caller.reply() is None
+        with front.dial() as small:
+            assert small.ask(b" " * 50_000).status == 200
+        with front.dial() as chunked:  # nobody knew how much it would be
+            part = b"%x\r\n%b\r\n" % (mib, b" " * mib)
+            chunked.send(request(b"", content_length="", transfer_encoding="chunked") + part * 3)
+            refused = chunked.reply()
+            assert refused is not None
+            assert refused.status == 503
+        assert psutil.Process().memory_info().rss - before < 40 * mib
+        callers[0].__exit__()
+        callers[1].send(b" " * 3 * mib)
+        answered = callers[1].reply()
+        assert answered is not None
+        assert (answered.status, len(answered.body)) == (200, 4 * mib)
+        with front.dial() as last:  # all of it is free again
+            assert last.ask(b" " * 9 * mib).status == 200
+            assert last.ask(gzip.compress(b" " * mib)[:-9], content_encoding="gzip").status == 400
+            assert last.ask(b" " * 9 * mib).status == 200
 
 
 def test_30_an_answer_that_nobody_takes_is_dropped() -> None:

@@ -19,7 +19,7 @@ from serinus.entities import WHOLE
 from serinus.errors import ResourceDoesNotExist
 from serinus.evidence.summary import Flush, Ledger, StageSummary
 from serinus.gateway.control import ControlLine
-from serinus.replica.protocol import Frame, Kind, encode
+from serinus.replica.protocol import Format, Frame, Kind, encode
 from serinus.traffic import EndpointRoutes, GatewayHello, RouteTable, StageRoute
 from tests.unit.gateway.plane import Stage, run, served, until
 
@@ -102,6 +102,25 @@ def test_evidence_reaches_the_controller_and_adds_up() -> None:
             recorder = stage.plane.book.recorder(ROUTE)
             assert controller.flushes[-1].stages == [recorder.summary]
             await until(lambda: stage.plane.book.flush() is None)  # all of it is acknowledged
+        controller.links.close()
+
+    run(scenario)
+
+
+def test_deaths_reach_every_other_gateway() -> None:
+    async def scenario(stage: Stage) -> None:
+        await staged(stage)
+        controller = Controller(stage.directory)
+        other = Stage(stage.directory)
+        async with following(stage, controller.path), following(other, controller.path, "i2"):
+            await until(lambda: controller.links.connected() == 2)
+            here = stage.plane.quarantines.of("e", "old", "m")
+            there = other.plane.quarantines.of("e", "old", "m")
+            here.suspect(b"poison", Format.JSON, 0.0)
+            await until(lambda: bool(there.suspects))
+            assert there.suspects.keys() == here.suspects.keys()
+            assert [each.deaths for each in here.suspects.values()] == [1]  # not told of its own
+        other.plane.close()
         controller.links.close()
 
     run(scenario)

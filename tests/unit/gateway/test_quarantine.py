@@ -4,11 +4,12 @@ import asyncio
 from functools import partial
 
 import pytest
+from msgspec.structs import replace
 
 from serinus.entities import WHOLE
 from serinus.errors import BadRequest, TemporarilyUnavailable
 from serinus.evidence.summary import ErrorClass
-from serinus.gateway.quarantine import Quarantine, Quarantined
+from serinus.gateway.quarantine import Quarantine, Quarantined, Quarantines
 from serinus.gateway.recorder import fault_of
 from serinus.replica.protocol import Format, Frame
 from tests.unit.gateway.plane import Stage, run, served, until
@@ -35,6 +36,32 @@ async def _fragile(stage: Stage, count: int, slow: bool = False) -> list[StandIn
 
 def _hits(victims: list[StandIn]) -> int:
     return sum(frame.body == POISON for victim in victims for frame in victim.received)
+
+
+def test_26_what_ended_replicas_at_one_gateway_is_refused_at_the_others() -> None:
+    async def scenario(here: Stage) -> None:
+        victims = await _fragile(here, 3)
+        with pytest.raises(TemporarilyUnavailable):
+            await here.ask(POISON)
+        deaths = here.plane.quarantines.untold()
+        assert [each.sole for each in deaths] == [False, True]
+        assert here.plane.quarantines.untold() == []  # told once
+        there = Quarantines()
+        suspects = there.of("e", "a", deaths[0].model)
+        at = asyncio.get_running_loop().time()
+        for change in ({"model": "another"}, {"endpoint": "gone"}, {"served": "b"}):
+            there.hear([replace(each, **change) for each in deaths], at)
+        assert not suspects.suspects
+        there.hear(deaths[:1], at)
+        assert suspects.is_suspect(POISON, Format.JSON, at)  # to be tried alone
+        there.hear(deaths[1:], at)
+        with pytest.raises(Quarantined):
+            suspects.is_suspect(POISON, Format.JSON, at)
+        assert there.untold() == []  # what was heard is not told again
+        assert not suspects.is_suspect(b"good", Format.JSON, at)
+        assert _hits(victims) == 2
+
+    run(scenario)
 
 
 def test_26_a_body_that_ended_two_replicas_is_refused_at_once() -> None:
