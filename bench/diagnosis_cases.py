@@ -28,7 +28,10 @@ class Case:
     #: Also asked of one caller from noon on; not for faults that no single caller has.
     by_caller: bool = False
     #: Classes that must be told beside it: of two faults at once neither may hide the other.
+    #: Where ``right`` is empty, either may stand first.
     also: tuple[str, ...] = ()
+    #: Fields that findings must name.
+    features: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

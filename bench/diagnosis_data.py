@@ -5,6 +5,7 @@ The rules of the diagnosis were written looking at the first; the second only me
 
 import importlib
 import importlib.metadata
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -44,10 +45,18 @@ class Study:
     shifts: dict[str, np.ndarray] = field(default_factory=dict)
     #: Rows that training and healthy traffic are drawn from.
     base: np.ndarray | None = None
+    #: Kind → an unfitted pipeline of its own; None: the one below.
+    estimator: Callable[[str], Any] | None = None
+    #: The method that an endpoint answers by.
+    predict: str = "predict_proba"
+    #: Rows that training and capture get each, at most.
+    captured: int = 12_000
 
 
 def pipeline(study: Study, kind: str) -> Any:
     """A linear model or a tree over the study's inputs."""
+    if study.estimator is not None:
+        return study.estimator(kind)
     if kind == "linear":
         return make_pipeline(
             make_column_transformer(

@@ -42,20 +42,20 @@ def _frame(rows: Rows, names: list[str]) -> pd.DataFrame:
         column = rows.columns[name]
         if column.kind is Kind.TEXT:
             words = np.array([*column.words, None], dtype=object)
-            data[name] = pd.Series(words[column.values], dtype=object)
+            data[name] = pd.Series(words[column.values], dtype="str")
         else:
             data[name] = pd.Series(column.values)
     return pd.DataFrame(data)
 
 
 def stages_of(endpoint: FaultyPipeline, frame: pd.DataFrame) -> dict[str, StageValues]:
-    scores = endpoint.predict_proba(frame)
-    return {
+    scores = endpoint.scores(frame)
+    found: dict[str, StageValues] = {
         "S3": [endpoint.vector(frame)],
         "S4": [scores],
-        "S5": [endpoint.predict(frame)],
         "answer": [scores],
     }
+    return found if np.ndim(scores) == 1 else found | {"S5": [endpoint.predict(frame)]}
 
 
 @dataclass
@@ -73,7 +73,7 @@ class InProcessWire:
             unit = self.intake.parse(request.body, _format(request))
         except SerinusError as error:
             return Answer(error.status, json.dumps({"message": error.message}).encode())
-        scores = self.endpoint.predict_proba(self.intake.frame([unit]))
+        scores = self.endpoint.scores(self.intake.frame([unit]))
         return Answer(200, json.dumps({"predictions": scores.tolist()}).encode())
 
     def ask_many(self, requests: Sequence[Request]) -> list[Answer]:

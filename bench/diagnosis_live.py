@@ -70,7 +70,7 @@ def _of_world(
         groups = {
             name: [each for each in some if each.number in wanted] for name, some in groups.items()
         }
-    why = {each.number: out_of_reach(study, each.traffic) for each in groups["faults"]}
+    why = {each.number: out_of_reach(each.traffic) for each in groups["faults"]}
     groups["faults"] = [each for each in groups["faults"] if not why[each.number]]
     every = [case for some in groups.values() for case in some]
     rows = {

@@ -25,8 +25,8 @@ __all__ = ["Endpoint", "Sent", "Server", "served", "until"]
 
 _POLL_S = 0.2
 _WITHIN_S = 240.0
-#: Counting lags behind the answers by a second or two, and by more on a busy machine.
-_COUNTED_S = 60.0
+#: Looks at the sampled rows that must find equally many.
+_LOOKS = 3
 _T = TypeVar("_T")
 
 
@@ -107,16 +107,35 @@ class Endpoint:
     def tell(self, outcomes: list[dict[str, Any]]) -> None:
         """Say how requests turned out."""
         for begin in range(0, len(outcomes), 1000):
-            self._client.tell_outcomes(self.name, outcomes[begin : begin + 1000])
+            some = outcomes[begin : begin + 1000]
+            # An outcome is known once its request is; said twice it counts once.
+            until(
+                lambda some=some: not self._client.tell_outcomes(self.name, some)["unknown"],  # type: ignore[misc]
+                f"the requests of {len(some)} outcomes of {self.name}",
+            )
 
     def counted(self, caller: str | None, rows: int) -> None:
-        """Wait until that many rows are counted; of a replica that was lost, some never are."""
-        give_up_at = time.monotonic() + _COUNTED_S
-        while time.monotonic() < give_up_at:
+        """Wait until that many rows are counted, or were left out by a replica that had no time.
+
+        Raises RuntimeError when they are not: a diagnosis of fewer rows would be another case.
+        """
+
+        def all_there() -> bool:
             versions = self._client.skew(self.name, caller=caller)["versions"]
-            if sum(each["rows"] for each in versions) >= rows:
-                return
-            time.sleep(_POLL_S)
+            return bool(sum(each["rows"] + each["skipped_rows"] for each in versions) >= rows)
+
+        until(all_there, f"the counts of {rows} rows of {caller or self.name}")
+
+    def settled_keys(self, names: list[str]) -> list[dict[str, Any]]:
+        """As `keys`, once no more rows arrive: they are heard some at a time, the oldest first."""
+        looks: list[list[dict[str, Any]]] = [self.keys(names)]
+
+        def no_more() -> bool:
+            looks.append(self.keys(names))
+            return len(looks) > _LOOKS and len({len(each) for each in looks[-_LOOKS:]}) == 1
+
+        until(no_more, f"the sampled rows of {self.name}")
+        return looks[-1]
 
     def diagnosis(self, caller: str | None, offline: dict[str, Any] | None) -> dict[str, Any]:
         """What is wrong with its predictions, by what is known now."""

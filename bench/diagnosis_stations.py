@@ -66,13 +66,10 @@ class Station:
     found: list[Asked] = field(default_factory=list)
 
 
-def out_of_reach(study: Study, traffic: Traffic) -> str:
+def out_of_reach(traffic: Traffic) -> str:
     """Why a case can't be produced on a server within an hour; empty: it can."""
     if traffic.switched_units:
         return "no fault that a server has changes the salt of its assignment"
-    specs = [each.spec for each in traffic.faults]
-    if study.time is None and any(each.startswith("lookup-aged") for each in specs):
-        return "a request says no ages, and this source has no older values"
     return ""
 
 
@@ -161,8 +158,22 @@ def _requests(drawn: Drawn, traffic: Traffic) -> Iterator[tuple[bytes, int]]:
         yield from ((body, 1) for body in drawn.bodies[:_SINGLE])
         return
     for begin in range(0, len(drawn.records), _ROWS):
-        some = drawn.records[begin : begin + _ROWS]
-        yield json.dumps({"dataframe_records": some}).encode(), len(some)
+        rows = slice(begin, begin + _ROWS)
+        some = drawn.records[rows]
+        body: dict[str, Any] = {"dataframe_records": some}
+        if lookups := _lookups(drawn, rows):
+            body["lookups"] = lookups
+        yield json.dumps(body).encode(), len(some)
+
+
+def _lookups(drawn: Drawn, rows: slice) -> dict[str, dict[str, list[Any]]]:
+    """What a feature step says of its lookups, where the fault leaves it something to say."""
+    found: dict[str, dict[str, list[Any]]] = {}
+    for name, status in drawn.statuses.items():
+        found.setdefault(name, {})["status"] = [str(each) for each in status[rows]]
+    for name, ages in drawn.ages.items():
+        found.setdefault(name, {})["age_s"] = [float(each) for each in ages[rows]]
+    return found
 
 
 def _has_labels(traffic: Traffic) -> bool:
@@ -190,7 +201,7 @@ def _offline(endpoint: Endpoint, study: Study, drawn: Drawn) -> dict[str, Any] |
         return None
     names = list(study.key_frame.columns)
     mine = study.key_frame.iloc[drawn.chosen].drop_duplicates()
-    sampled = pd.DataFrame(endpoint.keys(names), columns=names)
+    sampled = pd.DataFrame(endpoint.settled_keys(names), columns=names)
     if study.time is not None:
         sampled[study.time] = pd.to_datetime(sampled[study.time])
     wanted = mine.merge(sampled.astype(mine.dtypes.to_dict()).drop_duplicates(), on=names)

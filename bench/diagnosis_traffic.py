@@ -95,9 +95,10 @@ class Drawn:
     ages: dict[str, Any]
 
 
-def offline_of(study: Study) -> TableOffline:
-    """The study's offline source."""
-    assert study.offline is not None
+def offline_of(study: Study) -> TableOffline | None:
+    """The study's offline source, if it has one."""
+    if study.offline is None:
+        return None
     return TableOffline(
         f"{study.name} offline",
         {each.name: each for each in columns_of(study.offline)},
@@ -109,8 +110,11 @@ def offline_of(study: Study) -> TableOffline:
 
 def keys_of(study: Study, chosen: np.ndarray) -> Rows:
     """The keys of some rows, without a time of their own."""
-    assert study.key_frame is not None
-    columns = columns_of(study.key_frame.iloc[chosen].reset_index(drop=True))
+    columns = (
+        columns_of(study.key_frame.iloc[chosen].reset_index(drop=True))
+        if study.key_frame is not None
+        else []
+    )
     return Rows(
         ids=[str(each) for each in chosen],
         at=np.zeros(len(chosen)),
@@ -119,7 +123,7 @@ def keys_of(study: Study, chosen: np.ndarray) -> Rows:
     )
 
 
-def draw(study: Study, offline: TableOffline, live: np.ndarray, traffic: Traffic) -> Drawn:
+def draw(study: Study, offline: TableOffline | None, live: np.ndarray, traffic: Traffic) -> Drawn:
     """Rows of one day and four callers; ``live`` are the rows that training never saw."""
     random = np.random.default_rng(traffic.seed)
     pool = live if traffic.mask is None else np.flatnonzero(traffic.mask)
@@ -138,7 +142,7 @@ def draw(study: Study, offline: TableOffline, live: np.ndarray, traffic: Traffic
 
 def _joined(
     study: Study,
-    offline: TableOffline,
+    offline: TableOffline | None,
     frame: pd.DataFrame,
     chosen: np.ndarray,
     traffic: Traffic,
@@ -154,7 +158,7 @@ def _joined(
         if not isinstance(each, StoreFault):
             continue
         older = np.roll(frame[each.field].to_numpy(), 1)
-        if study.time is not None and study.key_frame is not None:
+        if study.time is not None and offline is not None:
             older_truth = offline.truth(each.field, keys_of(study, chosen), 120 * 3600.0)
             if older_truth is not None:
                 older = older_truth.column.values

@@ -32,7 +32,7 @@ from serinus.parity.folder import Bundle
 from serinus.parity.folding import Batch, fold
 from serinus.parity.gates.golden import replay
 from serinus.parity.gates.paths import paths_gate
-from serinus.parity.metric import roc_auc
+from serinus.parity.metric import METRICS
 from serinus.parity.shape import shape_of
 from serinus.parity.sketch import Sketch, SliceKey
 from serinus.replica.answered import Refused
@@ -47,7 +47,6 @@ __all__ = ["World", "world"]
 
 _SERVED = "model-2"
 _RECORDED = 4000
-_CAPTURED = 12_000
 
 
 @dataclass
@@ -59,7 +58,7 @@ class World:
     bundle: Bundle
     live: np.ndarray
     intake: ColumnIntake
-    offline: TableOffline
+    offline: TableOffline | None
     _golden: dict[str, Golden] = field(default_factory=dict)
 
     def drawn(self, traffic: Traffic) -> Drawn:
@@ -125,7 +124,7 @@ class World:
     def _scores(self, endpoint: FaultyPipeline, units: list[Any]) -> np.ndarray:
         if not units:
             return np.empty((0, 2))
-        return np.asarray(endpoint.predict_proba(self.intake.frame(units)))
+        return np.asarray(endpoint.scores(self.intake.frame(units)))
 
     def _rows(
         self, order: Any, kept: Any, cells: Any, facts: Any, units: list[Any], endpoint: Any
@@ -226,13 +225,22 @@ class World:
             return []
         random = np.random.default_rng(5)
         flip = random.random(len(labels)) < traffic.flipped
-        labels[flip] = 1 - labels[flip]
+        classes = np.unique(self.study.labels)
+        # Of two classes the other one, of more the next, of numbers any.
+        labels[flip] = (
+            1 - labels[flip]
+            if len(classes) == 2
+            else (labels[flip] + 1) % len(classes)
+            if self.study.predict == "predict_proba"
+            else random.choice(labels, int(flip.sum()))
+        )
         due = len(labels)
         some = slice(0, due if traffic.labels is None else traffic.labels)
+        metric, value = _figure(self.study, labels[some], scores[some])
         return [
             Measured(
-                metric="roc_auc",
-                value=roc_auc(labels[some], scores[some, 1]),
+                metric=metric,
+                value=value,
                 labels=len(labels[some]),
                 due=due,
                 labelled_yes=0.95 if traffic.selected else None,
@@ -241,18 +249,27 @@ class World:
         ]
 
 
+def _figure(study: Study, labels: np.ndarray, scores: np.ndarray) -> tuple[str, float]:
+    """The metric that a capture chooses, and its value."""
+    if study.predict != "predict_proba":
+        return "rmse", METRICS["rmse"](labels, scores)
+    if scores.shape[1] == 2:
+        return "roc_auc", METRICS["roc_auc"](labels, scores[:, 1])
+    return "accuracy", METRICS["accuracy"](labels, np.argmax(scores, axis=1))
+
+
 def _place(unit: Any, name: str) -> int:
     names = [column.name for column in unit.data.layout.columns]
     return names.index(name)
 
 
-def world(study: Study, kind: str, seed: int = 1, captured: int = _CAPTURED) -> World:
+def world(study: Study, kind: str, seed: int = 1, captured: int | None = None) -> World:
     """Train a model on one part of the study, capture on another, leave a third for traffic."""
     random = np.random.default_rng(seed)
     assert study.base is not None
     base = np.flatnonzero(study.base)
     order = random.permutation(base)
-    size = min(captured, len(order) // 4)
+    size = min(captured or study.captured, len(order) // 4)
     train, judge, live = order[:size], order[size : 2 * size], order[2 * size :]
     model = pipeline(study, kind).fit(study.frame.iloc[train], study.labels[train])
     bundle = capture(
@@ -260,7 +277,7 @@ def world(study: Study, kind: str, seed: int = 1, captured: int = _CAPTURED) -> 
         study.frame.iloc[judge].reset_index(drop=True),
         study.labels[judge],
         declared=study.declared,
-        predict="predict_proba",
+        predict=study.predict,
         say=lambda line: None,
     )
     columns = [

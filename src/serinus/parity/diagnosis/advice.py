@@ -1,8 +1,8 @@
 """What to do next and what not to do, by class. Sentences only."""
 
-from serinus.parity.diagnosis.finding import Diagnosis, Finding, Verdict
+from serinus.parity.diagnosis.finding import Confidence, Diagnosis, Finding, Verdict
 
-__all__ = ["advice", "may_retrain"]
+__all__ = ["advice", "fault_in", "may_retrain"]
 
 _LEARN_BUG = "Do not retrain: training on these rows would learn the bug."
 _NO_ROUTING = "Do not roll back for this: every version gets the same wrong values."
@@ -75,6 +75,19 @@ def advice(
     if verdict is not Verdict.DRIFT and any(each.verdict is Verdict.DRIFT for each in findings):
         following.append("Correct this first; then diagnose the drift again.")
     return following, forbidden
+
+
+def fault_in(found: Diagnosis) -> str | None:
+    """The first fault that is proved, as a phrase; empty: none is; None: it proves neither.
+
+    A change of the world is no fault, and a suspicion no proof.
+    """
+    proved = (Confidence.EXACT, Confidence.STRONG)
+    for each in found.findings:
+        if each.verdict not in (Verdict.DRIFT, Verdict.INCONCLUSIVE) and each.confidence in proved:
+            where = f" in {', '.join(each.features[:5])}" if each.features else ""
+            return f"{each.detail}{where} ({each.confidence.value})"
+    return "" if found.verdict in (Verdict.HEALTHY, Verdict.DRIFT) else None
 
 
 def may_retrain(last: Diagnosis | None, *, fresh: bool) -> tuple[bool, str]:

@@ -42,15 +42,24 @@ def diagnose(snapshot: Snapshot) -> Diagnosis:
     found = Found()
     for step in (identity, environment, intake, replay, lookups, keyed, recompute):
         found.add(step(view))
-    explained = {name for each in found.findings for name in each.features}
-    found.add(suspicion(view, found.blameless, explained))
-    explained = {name for each in found.findings for name in each.features}
-    exact = any(each.confidence is not Confidence.SUSPECTED for each in found.findings)
-    found.add(drift(view, found.blameless, explained, exact))
+    found.add(suspicion(view, found.blameless, _explained(found)))
+    proved = (Confidence.EXACT, Confidence.STRONG)
+    exact = any(each.confidence in proved for each in found.findings)
+    found.add(drift(view, found.blameless, _explained(found), exact))
     shifted = any(each.verdict in (Verdict.DRIFT, Verdict.INCONCLUSIVE) for each in found.findings)
     found.add(outcomes(view, bool(found.findings), shifted))
     found.add(leakage(view))
     return _told(view, found)
+
+
+def _explained(found: Found) -> set[str]:
+    """Fields whose difference has a cause already; that it can't be told is none."""
+    return {
+        name
+        for each in found.findings
+        if each.verdict is not Verdict.INCONCLUSIVE
+        for name in each.features
+    }
 
 
 def _told(view: View, found: Found) -> Diagnosis:
@@ -128,6 +137,8 @@ def _verdict(view: View, findings: list[Finding]) -> tuple[Verdict, str, Confide
             "inconclusive.not_enough_data",
             Confidence.INCONCLUSIVE,
         )
+    if not view.profiled:
+        return Verdict.INCONCLUSIVE, "inconclusive.no_profile", Confidence.INCONCLUSIVE
     if not parity_passed(view) or not view.snapshot.replicas:
         return Verdict.INCONCLUSIVE, "inconclusive.no_parity", Confidence.INCONCLUSIVE
     return Verdict.HEALTHY, "healthy", Confidence.STRONG

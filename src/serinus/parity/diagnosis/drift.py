@@ -3,10 +3,9 @@
 Without that the answer is "inconclusive", and it names what is missing.
 """
 
-import numpy as np
-
 from serinus.parity.contract import Kind
 from serinus.parity.diagnosis.distance import ENOUGH, Gap, benjamini_hochberg
+from serinus.parity.diagnosis.estimate import estimate
 from serinus.parity.diagnosis.finding import Confidence, Evidence, Finding, Verdict
 from serinus.parity.diagnosis.moved import field_gap, more_nulls, moved, unknown_share
 from serinus.parity.diagnosis.replay import fresh
@@ -33,6 +32,12 @@ def drift(view: View, blameless: set[str], explained: set[str], exact: bool) -> 
     found = Found()
     if view.whole.sketch.rows < ENOUGH:
         return found
+    if not view.profiled:
+        found.missing.append(
+            "Training's values are not known, since the contract was derived from the signature: "
+            "capture one with serinus contract capture."
+        )
+        return found
     gaps = _significant(view)
     words = _shares(view, Kind.TEXT, explained)
     nulls = {
@@ -44,9 +49,7 @@ def drift(view: View, blameless: set[str], explained: set[str], exact: bool) -> 
     changed = (set(gaps) | set(words) | set(nulls)) - explained
     if not changed:
         if not exact:
-            found.exclude(
-                "drift", f"{len(view.fields)} fields are distributed as in training (step 9)"
-            )
+            found.exclude("drift", f"{_compared(view)} are distributed as in training (step 9)")
         return found
     unproved = sorted(name for name in changed if not view.sent(name) and name not in blameless)
     passed = parity_passed(view)
@@ -55,6 +58,17 @@ def drift(view: View, blameless: set[str], explained: set[str], exact: bool) -> 
         return found
     found.findings.append(_finding(view, changed, (gaps, words, nulls), exact))
     return found
+
+
+def _compared(view: View) -> str:
+    """How many fields could be compared."""
+    able = [
+        each
+        for each in view.fields
+        if field_gap(view, each, view.whole.field(each.name)) is not None
+    ]
+    rest = len(view.fields) - len(able)
+    return f"{len(able)} fields" + (f" ({rest} have nothing to compare)" if rest else "")
 
 
 def _significant(view: View) -> dict[str, Gap]:
@@ -124,9 +138,9 @@ def _finding(
         evidence.append(Evidence(text=_sign(view, name, signs), numbers=_numbers(gaps.get(name))))
     if not exact:
         evidence.append(fact("golden replay and comparison by key passed in the same window"))
-    estimate = _estimate(view)
-    if estimate and not exact:
-        evidence.append(fact(estimate))
+    told = estimate(view)
+    if told and not exact:
+        evidence.append(fact(told))
     return Finding(
         verdict=Verdict.DRIFT,
         detail=detail,
@@ -160,23 +174,4 @@ def _sign(
     return (
         f"'{name}' is distributed otherwise than in training: index {gaps[name].psi:.2f}, "
         f"{gaps[name].limit:.2f} would be chance"
-    )
-
-
-def _estimate(view: View) -> str:
-    """How often a calibrated model would be right, without any label: an estimate."""
-    outputs, score = view.snapshot.contract.outputs, view.snapshot.profile.score
-    if outputs.kind != "probability" or score is None or len(score.edges) < 2:
-        return ""
-    edges = np.clip(np.asarray(score.edges), 0, 1)
-    middles = np.concatenate(([edges[0]], (edges[1:] + edges[:-1]) / 2, [edges[-1]]))
-    right = np.maximum(middles, 1 - middles)
-    live = np.asarray(view.whole.sketch.score.bins.counts, dtype=np.float64)
-    trained = np.asarray(score.counts, dtype=np.float64)
-    if len(live) != len(right) or len(trained) != len(right) or not live.sum():
-        return ""
-    return (
-        "an estimate without labels, if the scores are still calibrated: right for "
-        f"{(right * live).sum() / live.sum():.1%} of rows, "
-        f"{(right * trained).sum() / trained.sum():.1%} in training"
     )

@@ -14,7 +14,7 @@ import numpy as np
 from serinus.parity.diagnosis.view import Numbers
 from serinus.parity.profiles import GAMMA
 
-__all__ = ["CATALOGUE", "Inverse", "divided_by", "free_factor", "snapped", "wraps"]
+__all__ = ["CATALOGUE", "Inverse", "changes", "divided_by", "free_factor", "snapped", "wraps"]
 
 _FACTORS = {
     "mi → km": 1.609344,
@@ -94,6 +94,20 @@ def _catalogue() -> Iterator[Inverse]:
 
 #: Every change that has a name.
 CATALOGUE = tuple(_catalogue())
+
+
+def changes() -> Iterator[tuple[str, Callable[[Any], Any]]]:
+    """Every change of `CATALOGUE` as it was done, not undone."""
+    for each in CATALOGUE:
+        if each.factor is not None:
+            yield each.name, divided_by(1 / each.factor)
+    yield "°F → °C", lambda values: (values - 32) * 5 / 9
+    yield "°C → °F", lambda values: values * 9 / 5 + 32
+    yield "°C → K", lambda values: values + 273.15
+    yield "K → °C", lambda values: values - 273.15
+    yield "sign turned", lambda values: -values
+    yield "logarithm taken", np.log
+    yield "log1p taken", np.log1p
 
 
 def wraps() -> Iterator[Inverse]:

@@ -22,6 +22,10 @@ __all__ = ["keyed"]
 _FEWEST_ROWS = 50
 #: Below this share of differing rows a field is called equal.
 _CLEAN = 0.005
+#: Of the recorded rows so many must be compared before a field is called right.
+_ENOUGH_OF = 0.5
+#: The part of the source's values that is looked at as its youngest.
+_YOUNG = 0.25
 _HOUR = 3600.0
 _LAGS = tuple(
     each * _HOUR for each in (1, 2, 3, 4, 6, 8, 12, 18, 24, 36, 48, 72, 96, 120, 144, 168, 336, 720)
@@ -41,6 +45,18 @@ class _Pair:
     @property
     def compared(self) -> int:
         return len(self.rows)
+
+    def some(self, mask: Any) -> "_Pair":
+        """The rows where ``mask`` is true."""
+        at = np.flatnonzero(mask)
+        truth = self.truth
+        some = Truth(
+            take(truth.column, at),
+            truth.found[at],
+            truth.heard[at],
+            None if truth.age is None else truth.age[at],
+        )
+        return _Pair(self.field, self.rows.some(mask), take(self.online, at), some, self.equal[at])
 
     @property
     def lost(self) -> Any:
@@ -76,11 +92,15 @@ def keyed(view: View) -> Found:
             if field.name in looked_up:
                 found.missing.append(f"{offline.name} has too little of '{field.name}' to compare.")
             continue
-        finding = _judge(view, offline, pair)
-        if finding is None:
+        trusted = _trusted(pair)
+        finding = None if trusted is None else _judge(view, offline, trusted)
+        compared = 0 if trusted is None else trusted.compared
+        if finding is not None:
+            found.findings.append(finding)
+        elif compared >= _ENOUGH_OF * len(snapshot.rows):
             found.blameless.add(field.name)
         else:
-            found.findings.append(finding)
+            found.findings += _incomplete(found, offline, pair, (compared, len(snapshot.rows)))
     _exclude(found, offline, looked_up)
     return found
 
@@ -102,13 +122,57 @@ def _pair(offline: Offline, rows: Rows, field: Field) -> _Pair | None:
 
 
 def _cut(field: Field, rows: Rows, column: Column, truth: Truth) -> _Pair:
-    """A key that the source has never heard of has no value to find; one that came is no proof."""
-    kept = truth.heard | column.null
-    if not kept.all():
-        at = np.flatnonzero(kept)
-        rows, column = rows.some(kept), take(column, at)
-        truth = Truth(take(truth.column, at), truth.found[at], truth.heard[at])
-    return _Pair(field, rows, column, truth, _equal(column, truth.column))
+    """Where the source has nothing as of then, what came is neither right nor wrong.
+
+    It may be incomplete: that it lacks a row is no proof that there was none.
+    """
+    kept = (truth.heard & truth.found) | column.null
+    pair = _Pair(field, rows, column, truth, _equal(column, truth.column))
+    return pair if kept.all() else pair.some(kept)
+
+
+def _trusted(pair: _Pair) -> _Pair | None:
+    """Only rows that the source can speak for, if it shows that it can't for all of them.
+
+    A source that lacks rows gives an older value in their place: its youngest values agree with
+    what came, and older ones do not. A wrong value that came is wrong beside young ones too.
+    """
+    age = pair.truth.age
+    if age is None or pair.wrong.sum() < max(_CLEAN * pair.compared, 3):
+        return pair
+    known = np.isfinite(age)
+    limit = float(np.quantile(age[known], _YOUNG)) if known.any() else 0.0
+    young = known & (age <= limit)
+    if young.sum() < _FEWEST_ROWS or young.sum() == known.sum():
+        return pair
+    missed = float(pair.wrong[young].mean())
+    if missed > 0.2 * pair.wrong[known & ~young].mean():
+        return pair
+    return None if missed > _CLEAN else pair.some(~pair.wrong)
+
+
+def _incomplete(
+    found: Found, offline: Offline, pair: _Pair, compared: tuple[int, int]
+) -> list[Finding]:
+    """That the source has too little is said; what differs from it proves nothing then."""
+    count, recorded = compared
+    text = (
+        f"{offline.name} is incomplete: it can speak for '{pair.field.name}' of {count} of "
+        f"{recorded} recorded rows; give all of its rows."
+    )
+    found.missing.append(text)
+    if not pair.wrong.sum():
+        return []
+    return [
+        Finding(
+            verdict=family("inconclusive"),
+            detail="inconclusive.offline_incomplete",
+            confidence=Confidence.INCONCLUSIVE,
+            features=[pair.field.name],
+            evidence=[fact(text, rows=pair.rows.examples(pair.wrong))],
+            step=6,
+        )
+    ]
 
 
 def _equal(online: Column, offline: Column) -> Any:

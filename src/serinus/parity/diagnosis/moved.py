@@ -17,6 +17,7 @@ from serinus.parity.sketch import FieldSketch
 
 __all__ = [
     "binned_gap",
+    "expected_new",
     "field_gap",
     "more_nulls",
     "moved",
@@ -29,7 +30,7 @@ __all__ = [
 _WORDS = 30
 _SIGMAS = 5.0
 _POINTS = 0.02
-_NEW = 0.01
+_NEW, _NEW_SIGMAS = 0.01, 4.0
 
 
 def moved(part: Part) -> dict[str, Gap]:
@@ -91,13 +92,15 @@ def words_gap(trained: FieldProfile, words: Mapping[str, int], other: int) -> Ga
     train = [float(trained.words[each]) for each in top]
     rest = sum(count for word, count in words.items() if word not in kept and word in trained.words)
     strange = other + sum(count for word, count in words.items() if word not in trained.words)
-    train_rest = sum(count for word, count in trained.words.items() if word not in kept)
+    # Had another sample been training's, the words it had once would be the unknown ones.
+    once = sum(count for word, count in trained.words.items() if count == 1 and word not in kept)
+    train_rest = sum(count for word, count in trained.words.items() if word not in kept) - once
     if len(trained.words) > _WORDS:
         live.append(float(rest))
         train.append(float(train_rest))
-    if strange or trained.other:
+    if strange or trained.other or once:
         live.append(float(strange))
-        train.append(float(trained.other))
+        train.append(float(trained.other + once))
     return gap(live, train)
 
 
@@ -107,10 +110,18 @@ def unknown_share(view: View, name: str, sketch: FieldSketch) -> float | None:
     if field is None or field.observed.values is None or sketch.n < ENOUGH:
         return None
     share = sketch.new_word / sketch.n
-    usual = view.baseline(name).other / max(view.baseline(name).n, 1)
-    if share < usual + _NEW or share_gap(sketch.new_word, sketch.n, usual, field.observed.n) < 3:
-        return None
-    return share
+    usual = expected_new(view.baseline(name))
+    sigmas = share_gap(sketch.new_word, sketch.n, usual, field.observed.n)
+    return share if share >= usual + _NEW and sigmas >= _NEW_SIGMAS else None
+
+
+def expected_new(trained: FieldProfile) -> float:
+    """The share of words that another sample of the same world has and training had not.
+
+    By Good and Turing it is the share of those that training had once.
+    """
+    once = sum(count == 1 for count in trained.words.values())
+    return (trained.other + once) / max(trained.n, 1)
 
 
 def more_nulls(view: View, name: str, sketch: FieldSketch) -> float | None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from serinus.parity.contract import Field, Kind
+from serinus.parity.diagnosis.blends import blended
 from serinus.parity.diagnosis.distance import Gap, alike, gap, merged
 from serinus.parity.diagnosis.inverses import (
     CATALOGUE,
@@ -35,6 +36,9 @@ _UNIT_PSI = 0.25
 _PERIODS = (7, 12, 24, 31, 52, 60, 360, 366)
 _SIGMAS = 5.0
 _MOST_WHOLE = 50
+#: Share of rows off training's grid from which it is told, whatever was done to them.
+_FINER = 0.01
+_NAMES = frozenset(each.name for each in CATALOGUE)
 
 
 def number_suspects(part: Part, field: Field) -> Iterator[Suspect]:
@@ -50,6 +54,17 @@ def number_suspects(part: Part, field: Field) -> Iterator[Suspect]:
     live = part.numbers(field.name)
     if before is None or not live.total:
         return
+    found = list(_whole_changes(part, field, trained, (live, before)))
+    yield from found
+    # A change of all rows is the simpler one, where it explains them.
+    if not any(each.hard or each.restored for each in found):
+        yield from blended(part, field)
+
+
+def _whole_changes(
+    part: Part, field: Field, trained: FieldProfile, known: tuple[Numbers, Gap]
+) -> Iterator[Suspect]:
+    live, before = known
     spike = sentinel(part, field, trained, live)
     if spike is not None:
         yield spike
@@ -100,6 +115,7 @@ def _rescaled(
         before,
         after,
         hard=_grid_restored(live, inverse, grid),
+        named=inverse.name in _NAMES,
         undone=_undone(part, field.name, inverse, grid),
     )
 
@@ -151,6 +167,8 @@ def _off_grid(part: Part, field: Field, trained: FieldProfile, live: Numbers) ->
     off = live.only(~_on_grid(live.values, grid))
     if off.total < _FEWEST:
         return
+    if float(_on_grid_in_single(off.values, grid).mean()) > 0.05:
+        return  # single precision on the way, and no other number
     low, high = trained_range(trained)
     for inverse in CATALOGUE:
         with np.errstate(all="ignore"):
@@ -175,6 +193,39 @@ def _off_grid(part: Part, field: Field, trained: FieldProfile, live: Numbers) ->
             rows=part.rows.examples(bad),
         )
         return
+    if not numbers_gap(trained, live).apart:
+        yield from _finer(part, field, trained, off)
+
+
+def _finer(part: Part, field: Field, trained: FieldProfile, off: Numbers) -> Iterator[Suspect]:
+    """Numbers with digits that none of training's had, distributed as they were otherwise.
+
+    The world changes what values are and not how they are written. Where they have changed as well
+    it may be another source, and is left to later steps.
+    """
+    sketch, grid = part.field(field.name), field.observed.grid
+    if grid is None or sketch.off_grid < max(_HARD_ROWS, _FINER * sketch.n):
+        return
+    column = part.rows.columns[field.name]
+    bad = ~column.null & ~_on_grid(column.values.astype(np.float64), grid)
+    yield Suspect(
+        part,
+        [field.name],
+        f"no multiples of {grid:g}",
+        f"{sketch.off_grid} of {sketch.n} values of '{field.name}' are no multiples of {grid:g}, "
+        f"as all {trained.n} were in training: they were computed, as by a small factor",
+        sketch.off_grid / max(sketch.n, 1),
+        numbers_gap(trained, off),
+        None,
+        hard=True,
+        rows=part.rows.examples(bad),
+    )
+
+
+def _on_grid_in_single(values: Any, grid: float) -> Any:
+    """Whether a number is the nearest that single precision has to one on the grid."""
+    near = np.round(values / grid) * grid
+    return np.abs(values - near) <= 1.2e-7 * np.abs(values)
 
 
 def _impossible(
@@ -187,6 +238,7 @@ def _impossible(
     below = live.only(live.values < 0)
     if not below.total or len(np.unique(below.values)) < 3:
         return
+    yield from _to_the_limits(part, field, live, before)
     low, high = trained_range(trained)
     turned = Inverse("sign turned", np.abs)
     for inverse in (*wraps(), turned):
@@ -206,6 +258,30 @@ def _impossible(
             sketch.negative / max(sketch.n, 1),
             before,
             after,
+            hard=True,
+            rows=[] if column is None else part.rows.examples(~column.null & (column.values < 0)),
+        )
+        return
+
+
+def _to_the_limits(part: Part, field: Field, live: Numbers, before: Gap) -> Iterator[Suspect]:
+    """Numbers that fill a type's whole range and never leave it, where none was negative."""
+    sketch = part.field(field.name)
+    for bits in (8, 16, 32):
+        end = 2.0 ** (bits - 1)
+        low, high = float(live.values.min()), float(live.values.max())
+        if not (-end <= low <= -0.95 * end and 0.95 * end - 1 <= high <= end - 1):
+            continue
+        column = part.rows.columns.get(field.name)
+        yield Suspect(
+            part,
+            [field.name],
+            f"{bits}-bit overflow",
+            f"{sketch.negative} of {sketch.n} values of '{field.name}' are negative, none was in "
+            f"training; they fill the range of {bits}-bit numbers from {low:g} to {high:g}",
+            sketch.negative / max(sketch.n, 1),
+            before,
+            None,
             hard=True,
             rows=[] if column is None else part.rows.examples(~column.null & (column.values < 0)),
         )

@@ -26,6 +26,8 @@ class Truth:
     found: Any
     #: False where it has no row for the key at any time.
     heard: Any
+    #: Seconds since each row of the source that was taken became true; None: it has no time.
+    age: Any | None = None
 
 
 class Offline(Protocol):
@@ -102,6 +104,7 @@ class TableOffline:
         keys = _texts([rows.columns[each] for each in self._keys], len(rows))
         asked = self._asked(rows) - lag_s
         place = np.full(len(rows), -1, dtype=np.int64)
+        age = np.full(len(rows), np.nan)
         heard = np.array([each in self._groups for each in keys], dtype=bool)
         for at, key in enumerate(keys):
             group = self._groups.get(key)
@@ -114,6 +117,7 @@ class TableOffline:
             before = int(np.searchsorted(times, asked[at], side="right")) - 1
             if before >= 0 and asked[at] - times[before] <= self._max_age_s:
                 place[at] = self._order[start + before]
+                age[at] = asked[at] - times[before]
         column, found = self._columns[field], place >= 0
         safe = np.where(found, place, 0)
         null = column.null[safe] | ~found
@@ -122,7 +126,8 @@ class TableOffline:
             values = np.where(null, -1, values)
         elif column.kind is Kind.NUMBER:
             values = np.where(null, np.nan, values)
-        return Truth(Column(field, column.kind, values, null, column.words), found, heard)
+        truth = Column(field, column.kind, values, null, column.words)
+        return Truth(truth, found, heard, None if self._time is None else age)
 
 
 def _texts(columns: Sequence[Column], rows: int) -> list[tuple[str, ...]]:

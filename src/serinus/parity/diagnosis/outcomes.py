@@ -17,7 +17,9 @@ _FEWEST_LABELS = 200
 _ARRIVED = 0.5
 _DROP = 0.02
 _UNEVEN = 0.25
-_SIGMAS = 3.0
+_SIGMAS, _SIGMAS_OF_PARTS = 3.0, 5.0
+#: Standard deviations of squared errors, in those of a normal distribution.
+_HEAVY = 5.0
 
 
 def outcomes(view: View, explained: bool, shifted: bool) -> Found:
@@ -102,7 +104,7 @@ def _judge(view: View, found: Found, each: Measured, explained: bool, shifted: b
         return
     worse = (target - each.value) * (1.0 if higher_is_better(each.metric) else -1.0)
     least = _DROP if higher_is_better(each.metric) else _DROP * abs(target)
-    if worse < max(least, _SIGMAS * _error(claimed, each, target)):
+    if worse < max(least, _significant(claimed, each, target)):
         if not each.part:
             found.exclude(
                 "drift.concept",
@@ -114,7 +116,10 @@ def _judge(view: View, found: Found, each: Measured, explained: bool, shifted: b
         f"{each.metric} is {each.value:.3f} on {each.labels} labels"
         f"{f' of {each.part}' if each.part else ''}, {target:.3f} "
         f"{'before' if earlier else 'at training'}"
+        f"{f' by {each.before_version}' if each.before_version else ''}"
     )
+    if each.part and found.findings:
+        return  # all of the traffic is worse, and this is part of it
     if explained or shifted:
         found.notes.append(f"{text}; what was found above may explain it.")
         return
@@ -131,11 +136,24 @@ def _judge(view: View, found: Found, each: Measured, explained: bool, shifted: b
     )
 
 
+def _significant(claimed: Metric | None, each: Measured, target: float) -> float:
+    """How much worse it must be to be no chance."""
+    if each.part and each.before_labels:
+        # Many parts are looked at, and both of their figures are of samples.
+        spread = max(target * (1 - target), 1e-4) if 0 <= target <= 1 else 1e-4
+        return _SIGMAS_OF_PARTS * math.sqrt(spread / each.labels + spread / each.before_labels)
+    return _SIGMAS * _error(claimed, each, target)
+
+
 def _error(claimed: Metric | None, each: Measured, target: float) -> float:
     """One standard error of the live figure, from the interval that training gave."""
     if claimed is not None and claimed.low is not None and claimed.high is not None:
         offline = (claimed.high - claimed.low) / 4
         return offline * math.sqrt(1 + max(claimed.rows, 1) / max(each.labels, 1))
+    if not higher_is_better(each.metric):
+        # Of a root mean square on both sides; how heavy the tails of the errors are is not known.
+        rows = claimed.rows if claimed is not None and claimed.rows else each.labels
+        return _HEAVY * abs(target) * math.sqrt(0.5 / max(each.labels, 1) + 0.5 / max(rows, 1))
     share = min(max(target, 0.0), 1.0)
     return math.sqrt(max(share * (1 - share), 1e-4) / max(each.labels, 1))
 

@@ -5,6 +5,7 @@ It holds what was recorded and nothing else; it never guesses a value.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime, timezone
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,8 @@ import numpy as np
 from serinus.parity.arrays import StageValues
 from serinus.parity.columns import Column
 from serinus.parity.contract import Kind
+
+_UTC = timezone.utc  # noqa: UP017 - a replica's Python may be 3.10
 
 __all__ = ["Rows", "column_of", "no_rows", "take"]
 
@@ -98,12 +101,22 @@ def column_of(name: str, kind: Kind, cells: Sequence[Any]) -> Column:
 def _instants(name: str, cells: Sequence[Any], null: Any) -> Column:
     try:
         values = np.array(
-            ["NaT" if gone else str(each) for each, gone in zip(cells, null, strict=True)],
+            ["NaT" if gone else _plain(each) for each, gone in zip(cells, null, strict=True)],
             dtype="datetime64[ns]",
         )
     except ValueError:
         return _other(name, cells, null)
     return Column(name, Kind.INSTANT, values, null)
+
+
+def _plain(cell: Any) -> str:
+    """An instant without a zone: one that has a zone is told in UTC, as captures have it."""
+    text = str(cell)
+    time = text[10:]
+    if not (time.endswith(("Z", "z")) or "+" in time or "-" in time):
+        return text
+    at = datetime.fromisoformat(text[:-1] + "+00:00" if time[-1] in "Zz" else text)
+    return at.astimezone(_UTC).replace(tzinfo=None).isoformat()
 
 
 def _other(name: str, cells: Sequence[Any], null: Any) -> Column:

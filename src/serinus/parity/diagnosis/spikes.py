@@ -5,6 +5,7 @@ All the other values must be as they were in training; that tells them from a ge
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from serinus.parity.diagnosis.distance import ENOUGH, Gap, alike, gap, share_gap
 from serinus.parity.diagnosis.moved import binned_gap, numbers_gap, trained_range
 from serinus.parity.diagnosis.suspect import Suspect
 from serinus.parity.diagnosis.view import Numbers, Part
-from serinus.parity.profiles import FieldProfile
+from serinus.parity.profiles import GAMMA, FieldProfile
 from serinus.parity.shape import SENTINELS
 
 __all__ = ["clipped", "sentinel"]
@@ -25,15 +26,8 @@ _SIGMAS = 5.0
 def sentinel(part: Part, field: Field, trained: FieldProfile, live: Numbers) -> Suspect | None:
     """One number that stands for "no value", or a constant that was put in its place."""
     sketch = part.field(field.name)
-    values, places = np.unique(live.values, return_inverse=True)
-    counts = np.bincount(places.reshape(-1), weights=live.weights)
-    at = int(np.argmax(counts))
-    for each in np.argsort(-counts)[:8]:
-        if _is_sentinel(float(values[each]), trained, field):
-            at = int(each)
-            break
-    value, count = float(values[at]), float(counts[at])
-    share = count / live.total
+    value, share = _most(part, field, trained, live)
+    count = share * live.total
     usual = _usual(field, trained, value)
     if count < _FEWEST or share < usual + 0.01:
         return None
@@ -43,16 +37,18 @@ def sentinel(part: Part, field: Field, trained: FieldProfile, live: Numbers) -> 
     outside = not low <= value <= high
     if not outside and not live.exact:
         return None  # a bucket of the histogram is no single value
-    rest = live.only(live.values != value)
+    rest = live.only(live.values != value if live.exact else ~_in_bucket(live.values, value))
     if usual:
         kept = usual * rest.total / max(1 - usual, 1e-9)
         rest = Numbers(np.append(rest.values, value), np.append(rest.weights, kept), rest.exact)
     before = binned_gap(trained, live.binned(np.asarray(trained.edges)))
-    after = numbers_gap(trained, rest)
-    if rest.total >= ENOUGH and after.apart and not alike(after, before):
+    after: Gap | None = numbers_gap(trained, rest)
+    if rest.total >= ENOUGH and after is not None and after.apart and not alike(after, before):
         return None
-    if rest.total < (0.05 * live.total if _is_sentinel(value, trained, field) else ENOUGH):
-        return None  # a constant, not one value among others
+    if rest.total < ENOUGH:
+        if not _is_sentinel(value, trained, field):
+            return None  # a constant, not one value among others
+        after = None
     if outside and not _is_sentinel(value, trained, field) and share < 0.02:
         return None
     column = part.rows.columns.get(field.name)
@@ -62,12 +58,41 @@ def sentinel(part: Part, field: Field, trained: FieldProfile, live: Numbers) -> 
         f"null as {value:g}",
         f"{share:.1%} of '{field.name}' are {value:g}, {usual:.1%} in training"
         + (", where it lies outside of the range" if outside else "")
-        + "; all others are as they were",
+        + ("; all others are as they were" if after is not None else ""),
         (share - usual) * sketch.present / max(sketch.n, 1),
         before,
         after,
         hard=outside,
         rows=[] if column is None else part.rows.examples(column.values == value),
+    )
+
+
+def _most(part: Part, field: Field, trained: FieldProfile, live: Numbers) -> tuple[float, float]:
+    """The number that most likely stands for null, and its share: of all rows, where counted."""
+    sketch = part.field(field.name)
+    counted = {float(name): count for name, count in sketch.specials.items()}
+    strange = {
+        value: count for value, count in counted.items() if _is_sentinel(value, trained, field)
+    }
+    if strange:
+        value = max(strange, key=lambda each: strange[each])
+        return value, strange[value] / max(sketch.present, 1)
+    values, places = np.unique(live.values, return_inverse=True)
+    counts = np.bincount(places.reshape(-1), weights=live.weights)
+    at = int(np.argmax(counts))
+    for each in np.argsort(-counts)[:8]:
+        if _is_sentinel(float(values[each]), trained, field):
+            at = int(each)
+            break
+    return float(values[at]), float(counts[at]) / live.total
+
+
+def _in_bucket(values: Any, value: float) -> Any:
+    """Whether the middle of a logarithmic bucket is that of the value's own."""
+    if not value:
+        return values == 0
+    return (np.sign(values) == np.sign(value)) & (
+        np.abs(np.log(np.maximum(np.abs(values), 1e-12) / abs(value))) <= math.log(GAMMA)
     )
 
 

@@ -6,7 +6,7 @@ There is no true value to compare with, so it needs things that speak for it bes
 from dataclasses import dataclass, field
 from typing import Any
 
-from serinus.parity.diagnosis.distance import Gap
+from serinus.parity.diagnosis.distance import Gap, alike
 from serinus.parity.diagnosis.view import Part
 
 __all__ = ["Suspect"]
@@ -28,11 +28,20 @@ class Suspect:
     #: Values that training could not have had (another grid, unknown words, a wrong sign) and
     #: that it has after the inverse.
     hard: bool = False
+    #: False for a factor that was fitted and has no name: it explains no other field's change.
+    named: bool = True
     rows: list[str] = field(default_factory=list)
     #: The numbers with the inverse applied, one for each recorded row of the part (NaN: none).
     undone: Any | None = None
     #: What speaks for it.
     proofs: list[str] = field(default_factory=list)
+
+    @property
+    def restored(self) -> bool:
+        """Whether nothing but noise is left of the difference once it is undone."""
+        if self.after is None or self.before is None:
+            return False
+        return alike(self.after, self.before)
 
     @property
     def quality(self) -> tuple[bool, float]:

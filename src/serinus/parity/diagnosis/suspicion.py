@@ -16,6 +16,7 @@ from serinus.parity.diagnosis.moved import field_gap, moved, numbers_gap
 from serinus.parity.diagnosis.numbers import number_suspects
 from serinus.parity.diagnosis.onset import Onset, grown, nearest, onset
 from serinus.parity.diagnosis.suspect import Suspect
+from serinus.parity.diagnosis.trades import traded
 from serinus.parity.diagnosis.view import Found, Part, View, fact
 from serinus.parity.diagnosis.words import word_suspects
 from serinus.parity.sketch import Sketch
@@ -29,6 +30,8 @@ _STIRRED = 0.02
 _UNLIKE = 0.25
 #: So is this share of values that training never saw.
 _NOVEL = 0.01
+#: And this of nulls is all of them.
+_GONE = 0.999
 
 
 def suspicion(view: View, blameless: set[str], explained: set[str]) -> Found:
@@ -40,7 +43,13 @@ def suspicion(view: View, blameless: set[str], explained: set[str]) -> Found:
     by_caller = {str(part.caller): _best(_of_part(part, skip)) for part in parts}
     chosen = _joined(whole, by_caller)
     shaken = set(moved(view.whole))
-    known = {name for each in chosen for name in each.fields if each.hard}
+    # What another such change explains is no change beside it.
+    known = {
+        name
+        for each in chosen
+        for name in each.fields
+        if each.hard or (each.named and each.restored)
+    }
     for suspect in chosen:
         step = _prove(view, suspect, by_caller, skip | known)
         finding = _finding(view, suspect, step)
@@ -53,7 +62,7 @@ def suspicion(view: View, blameless: set[str], explained: set[str]) -> Found:
                 f"{', '.join(suspect.fields)}: {suspect.pattern} would explain the values, but "
                 "nothing else speaks for it."
             )
-    if not found.findings and view.whole.sketch.rows >= ENOUGH:
+    if not found.findings and view.whole.sketch.rows >= ENOUGH and view.profiled:
         found.exclude(
             "schema.semantics",
             "no unit, clock, sentinel, case, swap or clipping explains the values (step 8)",
@@ -67,6 +76,7 @@ def _of_part(part: Part, skip: set[str]) -> Iterator[Suspect]:
     for field in fields:
         if part.view.sent(field.name):
             yield from word_suspects(part, field)
+            yield from _gone(part, field)
         yield from number_suspects(part, field)
         later = _since_step(part, field)
         if later is not None:
@@ -74,7 +84,23 @@ def _of_part(part: Part, skip: set[str]) -> Iterator[Suspect]:
             yield from number_suspects(later, field)
     for each in (part, *steps.values()):
         if each.sketch.rows >= ENOUGH:
-            yield from _swaps(each, fields)
+            whole = list(_swaps(each, fields))
+            yield from whole or traded(each, fields)
+
+
+def _gone(part: Part, field: Field) -> Iterator[Suspect]:
+    """A field that is no longer sent at all, where it was: the world leaves some."""
+    sketch, usual = part.field(field.name), field.observed.null_rate
+    null = sketch.null + sketch.missing + sketch.nan
+    if sketch.n >= ENOUGH and null >= _GONE * sketch.n and usual <= 0.5:
+        yield Suspect(
+            part,
+            [field.name],
+            "no value at all",
+            f"'{field.name}' is null in {null} of {sketch.n} rows, {usual:.1%} in training",
+            null / sketch.n - usual,
+            hard=True,
+        )
 
 
 def _since_step(part: Part, field: Field) -> Part | None:
@@ -157,14 +183,9 @@ def _prove(
 ) -> Onset | None:
     """Collect what speaks for a suspicion; returns the step in time, if there is one."""
     proofs = suspect.proofs
-    restored = (
-        suspect.after is not None
-        and suspect.before is not None
-        and (alike(suspect.after, suspect.before) or not suspect.after.apart)
-    )
     if suspect.hard:
-        proofs.append("training could not have had these values, and has them after the inverse")
-        if restored or suspect.after is None:
+        proofs.append("training could not have had these values")
+        if suspect.after is None or suspect.restored or not suspect.after.apart:
             proofs.append("undone, the values are distributed as in training")
     others = set(moved(suspect.part)) - set(suspect.fields) - skip
     if not others and len(view.fields) > len(suspect.fields):

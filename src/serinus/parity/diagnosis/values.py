@@ -31,6 +31,7 @@ __all__ = [
     "Routing",
     "Scope",
     "Snapshot",
+    "Staged",
 ]
 
 
@@ -116,6 +117,14 @@ class Repeated(_Value, frozen=True):
     otherwise: list[str] = []
 
 
+class Staged(_Value, frozen=True):
+    """Recorded rows by stages: as the serving process computed them then, and each alone now."""
+
+    ids: list[str]
+    then: dict[str, StageValues]
+    alone: dict[str, StageValues]
+
+
 class Golden(_Value, frozen=True):
     """The last replay of the golden rows on what serves now."""
 
@@ -149,6 +158,9 @@ class Measured(_Value, frozen=True):
     part: str = ""
     #: The same version on the same part before the onset; None: not known.
     before: float | None = None
+    #: Its labels; 0: nobody says. And the version, where it was another one.
+    before_labels: int = 0
+    before_version: str = ""
     #: Share of rows with a label among those decided yes, and among those decided no.
     labelled_yes: float | None = None
     labelled_no: float | None = None
@@ -188,5 +200,6 @@ class Snapshot:
     rows: Rows = field(default_factory=no_rows)
     reference: Reference | None = None
     repeated: Repeated | None = None
+    staged: Staged | None = None
     events: list[Event] = field(default_factory=list)
     measured: list[Measured] | None = None

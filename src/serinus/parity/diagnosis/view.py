@@ -130,6 +130,11 @@ class View:
         return [each for each in self.snapshot.environment or () if each.matters]
 
     @cached_property
+    def kept(self) -> dict[Any, Any]:
+        """What a step worked out of training alone, for the next part of the traffic."""
+        return {}
+
+    @cached_property
     def whole(self) -> Part:
         """All of the traffic in scope."""
         return Part(self, None, _sum(each.sketch for each in self._named.values()))
@@ -176,6 +181,11 @@ class View:
     @cached_property
     def _later(self) -> dict[tuple[str | None, int], Part]:
         return {}
+
+    @property
+    def profiled(self) -> bool:
+        """Whether training's values were counted; nothing can be compared where they were not."""
+        return bool(self.snapshot.profile.rows)
 
     @property
     def fields(self) -> list[Field]:

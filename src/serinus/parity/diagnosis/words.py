@@ -3,12 +3,13 @@
 A word that training never saw and that no inverse makes known is left alone: it may be new.
 """
 
+import math
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 
 from serinus.parity.contract import Field, Kind, Privacy
-from serinus.parity.diagnosis.distance import ENOUGH
-from serinus.parity.diagnosis.moved import field_gap, words_gap
+from serinus.parity.diagnosis.distance import ENOUGH, share_gap
+from serinus.parity.diagnosis.moved import expected_new, field_gap, words_gap
 from serinus.parity.diagnosis.suspect import Suspect
 from serinus.parity.diagnosis.view import Part
 from serinus.parity.profiles import FieldProfile
@@ -18,6 +19,7 @@ __all__ = ["word_suspects"]
 _FEWEST = 5
 _SHARE = 0.002
 _RESTORED = 0.95
+_SIGMAS, _SURE = 3.0, 5.0
 
 
 def word_suspects(part: Part, field: Field) -> Iterator[Suspect]:
@@ -35,10 +37,13 @@ def word_suspects(part: Part, field: Field) -> Iterator[Suspect]:
     total = sum(unknown.values())
     if total < max(_FEWEST, _SHARE * sketch.n) or not known:
         return
+    # Words that training happens to lack come anyway; of the others nearly all must be restored.
+    new = expected_new(trained) * sketch.n * total / max(sketch.other, total)
+    least = max(_FEWEST, _RESTORED * (total - new - _SIGMAS * math.sqrt(new)), 0.1 * total)
     for name, back in _inverses(known, unknown):
         restored = {word: back(word) for word in unknown}
         good = sum(count for word, count in unknown.items() if restored[word] in known)
-        if good < _RESTORED * total:
+        if good < least:
             continue
         yield _suspect(part, field, trained, (name, unknown, restored))
         return
@@ -86,10 +91,15 @@ def _suspect(
 ) -> Suspect:
     name, unknown, restored = change
     sketch = part.field(field.name)
-    words = dict(sketch.words)
+    words, listed = dict(sketch.words), sum(unknown.values())
+    # Only the most frequent unknown words are listed; the others are as these are.
+    scale = max(sketch.other, listed) / listed
+    other = 0.0
     for word, count in unknown.items():
-        words[restored[word]] = words.get(restored[word], 0) + count
-    other = max(sketch.other - sum(unknown.values()), 0)
+        if restored[word] in trained.words:
+            words[restored[word]] = words.get(restored[word], 0) + round(count * scale)
+        else:
+            other += count * scale
     before = field_gap(part.view, field, sketch)
     shown = ", ".join(f"'{word}' for '{restored[word]}'" for word in list(unknown)[:3])
     rows = part.rows
@@ -104,7 +114,7 @@ def _suspect(
         sketch.other / max(sketch.n, 1),
         before,
         # A word that was cut off may stand for several; its counts can't come back.
-        None if name.startswith("cut off") else words_gap(trained, words, other),
+        None if name.startswith("cut off") else words_gap(trained, words, round(other)),
         # One word alone that is the beginning of another may be a new one.
         hard=not name.startswith("cut off") or len(unknown) > 1 or not sketch.words,
         rows=rows.examples([each in strange for each in column.values]) if column else [],
@@ -116,6 +126,8 @@ def _empty(part: Part, field: Field, trained: FieldProfile) -> Iterator[Suspect]
     usual = trained.empty / max(trained.n, 1)
     share = sketch.empty / max(sketch.n, 1)
     if sketch.empty < _FEWEST or share < usual + 0.005:
+        return
+    if share_gap(sketch.empty, sketch.n, usual, trained.n) < _SURE:
         return
     words = {word: count for word, count in sketch.words.items() if word}
     before = field_gap(part.view, field, sketch)

@@ -48,13 +48,21 @@ class FaultyPipeline:
         out = out.toarray() if hasattr(out, "toarray") else np.asarray(out, dtype=np.float64)
         return self._changed("vector", out)
 
+    def scores(self, frame: Any) -> Any:
+        """The scores (S4): probabilities, or numbers of a model that has no classes."""
+        last = self._pipeline.steps[-1][1]
+        score = last.predict_proba if hasattr(last, "predict_proba") else last.predict
+        return self._changed("score", score(self.vector(frame)))
+
     def predict_proba(self, frame: Any) -> Any:
-        """The scores (S4)."""
-        return self._changed("score", self._pipeline.steps[-1][1].predict_proba(self.vector(frame)))
+        """The scores, as a pipeline of classes calls them."""
+        return self.scores(frame)
 
     def predict(self, frame: Any) -> Any:
         """The decisions (S5)."""
-        scores = self.predict_proba(frame)
+        scores = self.scores(frame)
+        if not hasattr(self._pipeline.steps[-1][1], "classes_"):
+            return scores
         labels = self._pipeline.classes_[np.argmax(scores, axis=1)]
         change = self._changes.get("decision")
         return labels if change is None else self._pipeline.classes_[change(scores).astype(int)]
@@ -135,8 +143,8 @@ def _turned(_: Sequence[str]) -> Callable[[Any], Any]:
 
 def _bent(_: Sequence[str]) -> Callable[[Any], Any]:
     def apply(scores: Any) -> Any:
-        odds = scores**1.05
-        return odds / odds.sum(axis=1, keepdims=True)
+        odds = np.sign(scores) * np.abs(scores) ** 1.05
+        return odds if np.ndim(odds) == 1 else odds / odds.sum(axis=1, keepdims=True)
 
     return apply
 
