@@ -24,6 +24,7 @@ with warnings.catch_warnings():
     import numpy as np
     import pandas as pd
     from mlflow.models import infer_signature
+    from sklearn.base import BaseEstimator
     from sklearn.compose import ColumnTransformer
     from sklearn.impute import SimpleImputer
     from sklearn.linear_model import LogisticRegression
@@ -124,6 +125,27 @@ def save_pyfunc(
             pip_requirements=["pandas"],
         )
     return path
+
+
+class Guess(BaseEstimator):  # type: ignore[misc]
+    """An estimator that answers anything."""
+
+    def fit(self, frame, target=None):
+        self.fitted_ = True
+        return self
+
+    def predict(self, frame):
+        return np.random.default_rng().random(len(frame))
+
+
+def save_guess(path: Path) -> Path:
+    return save_sklearn(path, Guess().fit(_numbers()), _numbers())
+
+
+def whole_numbers() -> pd.DataFrame:
+    """Two columns of whole numbers."""
+    random = np.random.default_rng(5)
+    return pd.DataFrame({name: random.integers(-50, 50, 80) for name in ("a", "b")})
 
 
 def _numbers() -> pd.DataFrame:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
+from hashlib import sha256
 
 __all__ = [
     "WHOLE",
@@ -12,6 +13,7 @@ __all__ = [
     "EndpointConfig",
     "EnvironmentRef",
     "ModelRef",
+    "Optimize",
     "RateLimit",
     "Reading",
     "ServedEntity",
@@ -47,6 +49,14 @@ class Reading(Enum):
     STRICT = "strict"
     #: As MLflow's own server does it; what it changes is counted.
     MLFLOW = "mlflow"
+
+
+class Optimize(Enum):
+    """Into what a served entity's model is to be converted, if its answers stay what they are."""
+
+    NONE = "none"
+    #: ONNX, for ONNX Runtime.
+    ONNX = "onnx"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +107,12 @@ class ServedEntity:
     created_at: datetime | None = None
     #: How requests are read; replicas that read otherwise are others.
     intake: Reading = Reading.STRICT
+    #: What its model is to be converted into; replicas of another form are others.
+    optimize: Optimize = Optimize.NONE
+    #: How its replicas ask the model, and why: ``pyfunc``, ``direct`` or ``onnx``; empty: not yet
+    #: known.
+    form: str = ""
+    form_reason: str = ""
 
     @property
     def model_uri(self) -> str:
@@ -108,6 +124,15 @@ class ServedEntity:
         if not self.entity_version:
             return self.entity_name
         return f"models:/{self.entity_name}/{self.entity_version}"
+
+    @property
+    def served_digest(self) -> str:
+        """What is served, as one digest: the model's, or another one for its converted form."""
+        if self.model is None:
+            return ""
+        if self.optimize is Optimize.NONE:
+            return self.model.digest
+        return sha256(f"{self.model.digest}+{self.optimize.value}".encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,3 +194,5 @@ class Endpoint:
     echo: dict[str, object] = field(default_factory=dict)
     #: How many predictions it may be asked for.
     rate_limits: tuple[RateLimit, ...] = ()
+    #: Seconds for which an answer may be given again to identical requests; 0.0: never.
+    cache_ttl_s: float = 0.0

@@ -76,6 +76,8 @@ def test_a_callers_fault_is_found_and_ci_may_not_retrain(server: Running) -> Non
     healthy, code = _diagnosed(server, count, "--live")
     assert (healthy["verdict"], code) == ("healthy", 0), json.dumps(healthy["findings"])
     assert {each["class"] for each in healthy["excluded"]} >= {"routing", "preprocessing", "drift"}
+    # Replicas took sampled requests apart when they came, and once more now.
+    assert any("taken apart alone" in each for each in healthy["notes"]), healthy["notes"]
     assert server.http.get(f"{asked}/may-retrain").json()["allowed"] is True
 
     _send(server, flights(count, seed=3), "batch", "casing:carrier")

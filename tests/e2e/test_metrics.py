@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,9 @@ def test_a_server_counts_what_it_does_and_keeps_requests_in_their_trace(
         failed = server.ask("e", BAD, headers=traced)
         assert failed.status_code == 400
         assert server.http.post("/serving-endpoints/e/invocations").status_code == 400
+        with socket.create_connection(("127.0.0.1", server.port)) as nobody:
+            nobody.sendall(b"GET /health HTTP/1.1\r\n\r\n")  # of no host
+            assert nobody.recv(100).startswith(b"HTTP/1.1 400")
         mine: dict[str, str] = {"endpoint": "e", "served": "m-1"}
 
         def value(name: str, **labels: str) -> float:
@@ -69,6 +73,7 @@ def test_a_server_counts_what_it_does_and_keeps_requests_in_their_trace(
                 of("requests_total", **mine, status="2xx") == 30
                 and of("requests_total", **mine, status="4xx") == 1
                 and of("requests_total", endpoint="e", served="", status="4xx") == 1
+                and of("edge_refusals_total", status="400") == 1
                 and of("request_duration_seconds_count", **mine) == 31
                 and of("batch_requests_sum", **mine) >= 31
                 and of("replicas_ready", **mine) == of("replicas_wanted", **mine) == 1

@@ -1,6 +1,8 @@
 """A served entity that is another scoring endpoint, by its URL, beside a model of our own."""
 
 import json
+import subprocess
+import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -107,9 +109,41 @@ def test_a_host_that_is_not_listed_is_never_called(server: Running) -> None:
         "config": {"served_entities": [{"name": "x", "entity_name": "http://169.254.169.254/x"}]},
     }
     answer = server.http.post("/api/2.0/serving-endpoints", json=body)
-    assert answer.status_code == 200, answer.text
-    shown = server.wait("inside", "UPDATE_FAILED")
-    assert "SERINUS_REMOTE_HOSTS" in json.dumps(shown)
+    assert answer.status_code == 400, answer.text
+    assert "SERINUS_REMOTE_HOSTS=169.254.169.254:80" in answer.json()["message"]
+    assert server.http.get("/api/2.0/serving-endpoints/inside").status_code == 404
+
+
+def test_a_secret_reaches_the_other_side_and_nothing_else(server: Running, elsewhere: str) -> None:
+    secret = "open-" + "sesame-17"
+    reference = "{{secrets/shop/token}}"
+    there = {"name": "there", "entity_name": f"{elsewhere}/right/invocations"}
+    body = {
+        "name": "kept",
+        "config": {"served_entities": [{**there, "environment_vars": {"REMOTE_TOKEN": reference}}]},
+    }
+    refused = server.http.post("/api/2.0/serving-endpoints", json=body)
+    assert refused.status_code == 400
+    assert "secret shop/token" in refused.json()["message"]
+    put = [sys.executable, "-m", "serinus", "secret", "put", "shop", "token", "--home"]
+    subprocess.run([*put, str(server.home)], input=secret, text=True, check=True, timeout=60)
+    assert server.http.post("/api/2.0/serving-endpoints", json=body).status_code == 200
+    shown = server.wait("kept")
+    assert server.ask("kept", ROWS).status_code == 200
+    assert Elsewhere.seen[f"Bearer {secret}"] == 1
+    assert reference in json.dumps(shown)
+    told = [
+        server.http.get(f"/api/serinus/v1/{path}").text
+        for path in ("audit", "endpoints/kept/configs")
+    ]
+    assert secret not in json.dumps(shown) + "".join(told)
+    holding = [
+        each.relative_to(server.home).as_posix()
+        for each in server.home.rglob("*")
+        if each.is_file() and secret.encode() in each.read_bytes()
+    ]
+    assert holding == ["secrets/shop/token"]
+    assert secret not in server.log.read_text()
 
 
 def test_one_that_can_not_be_reached_is_named_and_says_when_to_come_back(server: Running) -> None:

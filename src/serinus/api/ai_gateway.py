@@ -4,10 +4,10 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-import msgspec
 from fastapi import APIRouter, Request, Response
 
 from serinus.api.actor import actor_of
+from serinus.api.answers import json_answer
 from serinus.api.rate_limits import limits_from, limits_reply
 from serinus.api.schemas import AiGateway
 from serinus.api.shapes import AiGatewayReply
@@ -62,4 +62,4 @@ class AiGatewayCalls:
             self._store.set_fields(name, at=at, rate_limits=limits)
             self._wake()
         shown = {**kept, "rate_limits": limits_reply(limits)} if limits else kept
-        return Response(msgspec.json.encode(shown), media_type="application/json")
+        return json_answer(shown)

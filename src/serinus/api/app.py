@@ -5,7 +5,6 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
-import msgspec
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
@@ -13,7 +12,8 @@ from starlette.exceptions import HTTPException
 from serinus import __version__
 from serinus.api.admission import Admission
 from serinus.api.ai_gateway import AiGatewayCalls
-from serinus.api.assembly import Again, Assembly, Identities
+from serinus.api.answers import json_answer
+from serinus.api.assembly import Again, Apart, Assembly, Identities
 from serinus.api.audit import AuditCalls
 from serinus.api.bundles import Bundles
 from serinus.api.diagnosis import DiagnosisCalls, Notify
@@ -39,6 +39,7 @@ from serinus.api.shapes import Problem
 from serinus.api.skew import Skews
 from serinus.api.starting import Starter
 from serinus.api.stopping import StopCalls
+from serinus.api.supplies import Check, anything
 from serinus.api.tags import TagCalls
 from serinus.api.tokens import TokenCalls
 from serinus.api.verifying import VerificationCalls
@@ -62,12 +63,15 @@ def create_app(
     refresh_live: Callable[[], None] = lambda: None,
     replicas: Identities = lambda endpoint_id, served: {},
     again: Again = lambda endpoint_id, served, requests: [],
+    apart: Apart = lambda endpoint_id, served, requests: [],
     routing: Callable[[str], Routing | None] = lambda endpoint: None,
     notify: Notify | None = None,
     vitals: VitalsOf = lambda endpoint: None,
     condition: ConditionOf = lambda: None,
     required: bool = False,
     acknowledged: Callable[[], int] | None = None,
+    check: Check = anything,
+    scheme: str = "http",
     random: Callable[[int], bytes] = secrets.token_bytes,
 ) -> FastAPI:
     """The API. ``replica_logs(endpoint_id, served_name)``; ``new_id`` makes 32 hex digits.
@@ -75,11 +79,13 @@ def create_app(
     ``model_directory``: where the pinned files of a model digest are, for their contracts.
     ``refresh_live``: has the store hold what replicas have seen of live values until now.
     ``replicas(endpoint_id, served_name)``: what they say of themselves; ``again``: what they answer
-    to recorded requests now; ``routing(endpoint)``: how gateways divide its requests.
+    to recorded requests now; ``apart``: what they make of each alone, by stages;
+    ``routing(endpoint)``: how gateways divide its requests.
     ``notify(url, body)`` posts.
     ``vitals``: how an endpoint is doing; ``condition``: how all of it is.
     ``required``: whether each caller must have a token. ``acknowledged``: the generation of routes
-    that every gateway has. ``random(n)``: n bytes that nobody can guess.
+    that every gateway has. ``check``: refuses a config that this server lacks something for.
+    ``scheme``: what callers' URLs begin with. ``random(n)``: n bytes that nobody can guess.
     ``patience_s``: how long the start of a rollout waits for the one before to be rolled back.
     """
     app = FastAPI(
@@ -93,12 +99,12 @@ def create_app(
     )
     # The one that is added last is the outermost.
     app.add_middleware(Admission, store=store, required=required, clock=clock)
-    app.add_middleware(Edge, new_id=new_id)
+    app.add_middleware(Edge, new_id=new_id, scheme=scheme)
     app.exception_handler(SerinusError)(on_serinus_error)
     app.exception_handler(HTTPException)(on_http_error)
     app.exception_handler(RequestValidationError)(on_validation_error)
     starter = Starter(store, wake=wake, clock=clock, new_id=new_id, patience_s=patience_s)
-    serving = Serving(store, starter, wake=wake, clock=clock, new_id=new_id)
+    serving = Serving(store, starter, wake=wake, clock=clock, new_id=new_id, check=check)
     bundles = Bundles(model_directory)
     settling = Settling(store, wake=wake, acknowledged=acknowledged)
     assembly = Assembly(
@@ -107,6 +113,7 @@ def create_app(
         bundle_of=bundles.of,
         replicas=replicas,
         again=again,
+        apart=apart,
         routing=routing,
     )
     for calls in (
@@ -120,11 +127,17 @@ def create_app(
         PrometheusCalls(condition),
         OpenApiCalls(store, model_directory),
         HistoryCalls(store),
-        RolloutCalls(store, starter, wake=wake, clock=clock),
+        RolloutCalls(store, starter, wake=wake, clock=clock, check=check),
         Policies(store, clock=clock, wake=wake),
         VerificationCalls(store, wake=wake, clock=clock, bundles=bundles),
-        Skews(store, refresh=refresh_live, bundle_of=bundles.of, clock=clock),
-        DiagnosisCalls(store, assembly, clock=clock, notify=notify),
+        Skews(
+            store,
+            refresh=refresh_live,
+            bundle_of=bundles.of,
+            clock=clock,
+            condition=condition,
+        ),
+        DiagnosisCalls(store, assembly, clock=clock, notify=notify, wake=wake),
         OutcomeCalls(store, clock=clock, refresh=refresh_live),
         Events(store),
         TokenCalls(store, settling, clock=clock, random=random),
@@ -151,7 +164,7 @@ def _add_well_known(app: FastAPI, workspace_id: str) -> None:
             "account_id": "00000000-0000-0000-0000-000000000001",
             "cloud": "AWS",
         }
-        return Response(msgspec.json.encode(body), media_type="application/json")
+        return json_answer(body)
 
     app.add_api_route(
         "/.well-known/databricks-config", well_known, methods=["GET"], include_in_schema=False

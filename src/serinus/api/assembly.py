@@ -3,7 +3,7 @@
 What can't be had stays empty, and the diagnosis says so. It judges nothing.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 
@@ -11,6 +11,7 @@ from serinus.api.divided import late_of, shares_of
 from serinus.api.identified import Identities, replicas_of
 from serinus.api.measured import measured_of
 from serinus.api.sampled import refused_of, repeated_of, rows_of
+from serinus.api.staged import staged_of
 from serinus.api.starting import live_rollout
 from serinus.entities import Endpoint, ServedEntity
 from serinus.errors import InvalidState, ResourceDoesNotExist
@@ -29,17 +30,19 @@ from serinus.parity.gates.environment import Difference, lock_differences
 from serinus.parity.sketch import Sketch, SliceKey
 from serinus.parity.verification import Difference as Reported
 from serinus.parity.verification import GateResult
-from serinus.parity.wire import Answer, Request, Running
+from serinus.parity.wire import Answer, Inspection, Request, Running
 from serinus.store.hours import versions_seen
 from serinus.store.live import LiveHour
 from serinus.store.repository import Store
 from serinus.store.samples import Sampled
 from serinus.store.verifications import Verified, key_of
 
-__all__ = ["Again", "Assembly", "Identities", "entity_of"]
+__all__ = ["Again", "Apart", "Assembly", "Identities", "entity_of"]
 
 #: ``again(endpoint_id, served_name, requests)``: what a replica answers to the first of these now.
 Again = Callable[[str, str, Sequence[Request]], list[Answer]]
+#: ``apart(endpoint_id, served_name, requests)``: the first of these, each taken apart alone.
+Apart = Callable[[str, str, Sequence[Request]], list[Inspection]]
 _HOUR_S = 3600
 _EVENTS = 2000
 _KEYS = 5000
@@ -91,6 +94,7 @@ class Assembly:
         bundle_of: Callable[[str], Bundle | None],
         replicas: Identities,
         again: Again,
+        apart: Apart,
         routing: Callable[[str], Routing | None],
     ) -> None:
         self._store = store
@@ -98,6 +102,7 @@ class Assembly:
         self._bundle_of = bundle_of
         self._replicas = replicas
         self._again = again
+        self._apart = apart
         self._routing = routing
 
     def snapshot(
@@ -128,7 +133,8 @@ class Assembly:
         told = self._replicas(endpoint.id, entity.name)
         routing = self._routing(endpoint.name)
         replicas = replicas_of(entity, bundle, told, hours, until)
-        sampled = self._sampled(endpoint, entity, since - (until - since))
+        earliest = since - (until - since)
+        sampled = self._sampled(endpoint, entity, earliest)
         begin = int(since.timestamp()) // _HOUR_S * _HOUR_S
         records = [each.record for each in sampled if each.record.at >= begin]
         return Snapshot(
@@ -152,8 +158,11 @@ class Assembly:
             offline=offline,
             rows=rows_of(records, bundle.contract).of(caller),
             repeated=repeated_of(records, partial(self._again, endpoint.id, entity.name)),
+            staged=staged_of(records, partial(self._apart, endpoint.id, entity.name)),
             events=self._events(endpoint, since, until),
-            measured=measured_of(sampled, bundle.contract, begin),
+            measured=measured_of(
+                sampled, bundle.contract, begin, partial(self._others, endpoint, entity, earliest)
+            ),
         )
 
     def _sampled(self, endpoint: Endpoint, entity: ServedEntity, since: datetime) -> list[Sampled]:
@@ -176,23 +185,28 @@ class Assembly:
         }
         return [dict(zip(names, each, strict=True)) for each in list(found)[-_KEYS:]]
 
+    def _others(self, endpoint: Endpoint, entity: ServedEntity, since: datetime) -> list[Sampled]:
+        """What the endpoint's other models answered."""
+        own = entity.model.digest if entity.model is not None else ""
+        since_us = int(since.timestamp()) * 1_000_000
+        names = sorted({each.name for each in self._entities(endpoint)})
+        found = [self._store.samples.read(endpoint.id, each, since_us=since_us) for each in names]
+        return [each for some in found for each in some if each.model_digest != own]
+
     def _digests(self, endpoint: Endpoint) -> frozenset[str]:
         """Of the models that the endpoint serves or has served of late."""
+        models = (each.model for each in self._entities(endpoint))
+        return frozenset(each.digest for each in models if each is not None)
+
+    def _entities(self, endpoint: Endpoint) -> Iterator[ServedEntity]:
+        """All that the endpoint serves or has served of late."""
         newest = max(
             (each.version for each in (endpoint.active, endpoint.pending) if each is not None),
             default=0,
         )
-        configs = (
-            self._store.config(endpoint.id, version)
-            for version in range(newest, max(0, newest - _CONFIGS), -1)
-        )
-        return frozenset(
-            each.model.digest
-            for config in configs
-            if config is not None
-            for each in config.entities
-            if each.model is not None
-        )
+        for version in range(newest, max(0, newest - _CONFIGS), -1):
+            config = self._store.config(endpoint.id, version)
+            yield from config.entities if config is not None else ()
 
     def _events(self, endpoint: Endpoint, since: datetime, until: datetime) -> list[Event]:
         found, after = [], 0

@@ -2,9 +2,10 @@
 
 from typing import Annotated, Any
 
-import msgspec
 from fastapi import APIRouter, Query, Response
 
+from serinus.api.access_shapes import AuditChecked, AuditPage
+from serinus.api.answers import json_answer
 from serinus.api.resources import rfc3339
 from serinus.store.audit import Checked, Entry
 from serinus.store.repository import Store
@@ -23,8 +24,10 @@ class AuditCalls:
     def router(self) -> APIRouter:
         """The routes."""
         router = APIRouter(tags=["audit"])
-        router.add_api_route(_PATH, self.list, methods=["GET"])
-        router.add_api_route(f"{_PATH}/check", self.check, methods=["GET"])
+        router.add_api_route(_PATH, self.list, methods=["GET"], response_model=AuditPage)
+        router.add_api_route(
+            f"{_PATH}/check", self.check, methods=["GET"], response_model=AuditChecked
+        )
         return router
 
     def list(
@@ -35,11 +38,11 @@ class AuditCalls:
     ) -> Response:
         """Changes, the newest first; ``before`` is the id of the last one of the page before."""
         found = self._store.audit.entries(endpoint=endpoint, before=before, limit=limit)
-        return _json({"entries": [audit_resource(entry) for entry in found]})
+        return json_answer({"entries": [audit_resource(entry) for entry in found]})
 
     def check(self) -> Response:
         """Follow the chain of hashes over the whole record."""
-        return _json(check_resource(self._store.audit.verify()))
+        return json_answer(check_resource(self._store.audit.verify()))
 
 
 def check_resource(checked: Checked) -> dict[str, Any]:
@@ -65,7 +68,3 @@ def audit_resource(entry: Entry) -> dict[str, Any]:
         "after": entry.after,
         "hash": entry.hash,
     }
-
-
-def _json(body: dict[str, Any]) -> Response:
-    return Response(msgspec.json.encode(body), media_type="application/json")

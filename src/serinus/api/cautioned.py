@@ -1,6 +1,6 @@
 """What the last diagnosis says against giving a rollout's candidate more traffic. Decides nothing.
 
-A warning, not a hold: the guardrails and the verification of the rollout's spec decide.
+For people, suspicions too: that a proved fault holds the rollout is said by its machine.
 """
 
 from datetime import datetime
@@ -22,11 +22,11 @@ _FINE = (Verdict.HEALTHY.value, Verdict.DRIFT.value, Verdict.INCONCLUSIVE.value)
 
 def caution_of(store: Store, endpoint_id: str, state: RolloutState) -> dict[str, Any] | None:
     """The diagnosis of the candidate when it found a fault since the rollout began, else None."""
-    last = store.last_entry(endpoint_id, _DIAGNOSED)
+    last = store.last_entry(endpoint_id, _DIAGNOSED, version=state.candidate)
     if last is None or last.at < state.started_at or state.phase.terminal:
         return None
     said = last.data
-    if said["version"] != state.candidate or said["verdict"] in _FINE:
+    if said["verdict"] in _FINE:
         return None
     where = f" in {', '.join(said['features'][:5])}" if said["features"] else ""
     return {

@@ -19,15 +19,18 @@ BODY_LIMIT = 1 << 20
 class Edge:
     """ASGI middleware."""
 
-    def __init__(self, app: ASGIApp, *, new_id: Callable[[], str]) -> None:
+    def __init__(self, app: ASGIApp, *, new_id: Callable[[], str], scheme: str) -> None:
+        """``scheme``: what callers' URLs begin with; behind the gateway nothing else tells it."""
         self._app = app
         self._new_id = new_id
+        self._scheme = scheme
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, whatever happens further in."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        scope = {**scope, "scheme": self._scheme}
         started = False
 
         async def sending(message: Message) -> None:

@@ -2,9 +2,9 @@
 
 from typing import Annotated, Any
 
-import msgspec
 from fastapi import APIRouter, Path, Query, Response
 
+from serinus.api.answers import json_answer
 from serinus.api.replies import config_reply
 from serinus.api.resources import rfc3339
 from serinus.api.shapes import ConfigPage, PastConfig
@@ -44,7 +44,7 @@ class HistoryCalls:
         found = self._store.history(endpoint.id, before=before, limit=limit + 1)
         page, more = found[:limit], len(found) > limit
         shown = [_shown(endpoint, each) for each in page]
-        return _json({"configs": shown, "next": page[-1].version if more else None})
+        return json_answer({"configs": shown, "next": page[-1].version if more else None})
 
     def get(self, name: str, version: Version) -> Response:
         """One config, however old."""
@@ -52,7 +52,7 @@ class HistoryCalls:
         config = self._store.config(endpoint.id, version)
         if config is None:
             raise ResourceDoesNotExist(f"Endpoint '{name}' has no config version {version}.")
-        return _json(_shown(endpoint, config))
+        return json_answer(_shown(endpoint, config))
 
 
 def _shown(endpoint: Endpoint, config: EndpointConfig) -> dict[str, Any]:
@@ -71,7 +71,3 @@ def _status(endpoint: Endpoint, config: EndpointConfig) -> str:
     if pending and endpoint.update is ConfigUpdate.IN_PROGRESS:
         return "pending"
     return "failed" if any(each.deployment in _FAILED for each in config.entities) else "past"
-
-
-def _json(body: dict[str, Any]) -> Response:
-    return Response(msgspec.json.encode(body), media_type="application/json")

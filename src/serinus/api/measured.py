@@ -5,12 +5,15 @@ without a name counts as accuracy. It judges nothing.
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
 import numpy as np
 
+from serinus.api.sliced import Answered, Earlier, parts_of
 from serinus.parity.contract import Contract, Outputs
 from serinus.parity.diagnosis.values import Measured
 from serinus.parity.metric import METRICS
@@ -33,19 +36,22 @@ class _Answer(msgspec.Struct):
     predictions: Any = None
 
 
-def measured_of(some: Iterable[Sampled], contract: Contract, since: float) -> list[Measured] | None:
+def measured_of(
+    some: Iterable[Sampled],
+    contract: Contract,
+    since: float,
+    others: Callable[[], list[Sampled]] = list,
+) -> list[Measured] | None:
     """One figure for each metric, of the requests since a time; those before it are to compare.
 
-    None when no outcome of any sampled request was told.
+    Parts of the traffic come behind all of it; where this version has no past, they are compared
+    with what the versions before it answered, of which ``others`` gives the requests. None when no
+    outcome of any sampled request was told.
     """
-    rows: list[tuple[Sampled, Any]] = []
-    earlier: list[tuple[Sampled, Any]] = []
-    for each in some:
-        answer = None
-        if not each.record.violation:
-            answer = answer_of(each.record.answer, contract.outputs)
-        if answer is not None:
-            (rows if each.record.at >= since else earlier).append((each, answer))
+    rows: list[Answered] = []
+    earlier: list[Answered] = []
+    for each, answer in _answered(some, contract):
+        (rows if each.record.at >= since else earlier).append((each, answer))
     found: list[Measured] = []
     for name in sorted({name for each, _ in rows for name in each.outcomes}):
         told = _told(rows, name)
@@ -64,7 +70,43 @@ def measured_of(some: Iterable[Sampled], contract: Contract, since: float) -> li
                     labelled_no=no,
                 )
             )
+    if found:
+        names = {name for each, _ in rows for name in each.outcomes}
+        then = _before(earlier, names, contract, others)
+        for name in sorted(names):
+            figure = partial(_share_right, name, contract.outputs)
+            found += parts_of(rows, then, contract, name, figure)
     return found or None
+
+
+def _answered(some: Iterable[Sampled], contract: Contract) -> Iterator[Answered]:
+    for each in some:
+        if not each.record.violation:
+            answer = answer_of(each.record.answer, contract.outputs)
+            if answer is not None:
+                yield each, answer
+
+
+def _before(
+    own: list[Answered],
+    names: set[str],
+    contract: Contract,
+    others: Callable[[], list[Sampled]],
+) -> Earlier:
+    if sum(not names.isdisjoint(each.outcomes) for each, _ in own) >= _FEWEST_BEFORE:
+        return Earlier(own)
+    found = list(_answered(others(), contract))
+    version = Counter(each.served_name for each, _ in found).most_common(1)
+    return Earlier(found, version[0][0] if version else "")
+
+
+def _share_right(
+    name: str, outputs: Outputs, told: Sequence[tuple[float, Any]]
+) -> tuple[str, float]:
+    if name != LABEL:
+        return name or _UNNAMED, float(np.mean([value for value, _ in told]))
+    decided = _decider(outputs)
+    return _UNNAMED, float(np.mean([decided(answer) == (value > _HALF) for value, answer in told]))
 
 
 def _told(rows: list[tuple[Sampled, Any]], name: str) -> list[tuple[float, Any]]:

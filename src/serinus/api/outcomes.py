@@ -9,10 +9,11 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-import msgspec
 from fastapi import APIRouter, Response
 
+from serinus.api.answers import json_answer
 from serinus.api.bodies import storable
+from serinus.api.parity_shapes import OutcomesReply
 from serinus.errors import InvalidParameterValue
 from serinus.evidence.exposure import client_key, request_key
 from serinus.rollout.fields import Fields, items, read_text
@@ -52,7 +53,7 @@ class OutcomeCalls:
     def router(self) -> APIRouter:
         """The route."""
         router = APIRouter(tags=["outcomes"])
-        router.add_api_route(_PATH, self.post, methods=["POST"])
+        router.add_api_route(_PATH, self.post, methods=["POST"], response_model=OutcomesReply)
         return router
 
     def post(self, name: str, wanted: dict[str, Any]) -> Response:
@@ -82,7 +83,7 @@ class OutcomeCalls:
             **{each.value: counts[each] for each in Taken},
             "results": [each.value for each in taken],
         }
-        return Response(msgspec.json.encode(body), media_type="application/json")
+        return json_answer(body)
 
     def _sampled(
         self, endpoint_id: str, labels: list[Label], taken: list[Taken], at: datetime

@@ -5,11 +5,12 @@ A user there is the name of a token here; there are no groups but ``admins``.
 
 from typing import Any
 
-import msgspec
 from fastapi import APIRouter, Request, Response
 
 from serinus.access import EVERY, Grant, Right
+from serinus.api.access_shapes import LevelsReply, MeReply, PermissionsReply
 from serinus.api.admission import caller_of
+from serinus.api.answers import json_answer
 from serinus.api.schemas import AccessControl, AccessControlList
 from serinus.api.settling import Settling
 from serinus.entities import Endpoint
@@ -43,12 +44,14 @@ class Permissions:
     def router(self) -> APIRouter:
         """The routes."""
         router = APIRouter(tags=["permissions"])
-        router.add_api_route(_PATH, self.get, methods=["GET"])
-        router.add_api_route(_PATH, self.set, methods=["PUT"])
-        router.add_api_route(_PATH, self.update, methods=["PATCH"])
-        router.add_api_route(f"{_PATH}/permissionLevels", self.levels, methods=["GET"])
+        router.add_api_route(_PATH, self.get, methods=["GET"], response_model=PermissionsReply)
+        router.add_api_route(_PATH, self.set, methods=["PUT"], response_model=PermissionsReply)
+        router.add_api_route(_PATH, self.update, methods=["PATCH"], response_model=PermissionsReply)
+        router.add_api_route(
+            f"{_PATH}/permissionLevels", self.levels, methods=["GET"], response_model=LevelsReply
+        )
         me = "/api/2.0/preview/scim/v2/Me"
-        router.add_api_route(me, self.me, methods=["GET"])
+        router.add_api_route(me, self.me, methods=["GET"], response_model=MeReply)
         return router
 
     def get(self, endpoint_id: str) -> Response:
@@ -70,13 +73,13 @@ class Permissions:
             {"permission_level": right.level, "description": about}
             for right, about in _ABOUT.items()
         ]
-        return _json({"permission_levels": levels})
+        return json_answer({"permission_levels": levels})
 
     def me(self, request: Request) -> Response:
         """Who the caller is."""
         caller = caller_of(request.scope)
         groups = [{"display": "admins", "value": "admins"}] if caller.admin else []
-        return _json(
+        return json_answer(
             {
                 "id": caller.grant.token_id if caller.grant else caller.name,
                 "userName": caller.name,
@@ -110,7 +113,7 @@ class Permissions:
         entries = [_entry(grant, endpoint.name) for grant in grants if not grant.admin]
         shown: list[dict[str, Any]] = [entry for entry in entries if entry["all_permissions"]]
         shown.append({"group_name": "admins", "all_permissions": [_level(Right.MANAGE, True)]})
-        return _json(
+        return json_answer(
             {
                 "object_id": f"{_ALL}{endpoint.id}",
                 "object_type": "serving-endpoint",
@@ -142,7 +145,3 @@ def _principal(wanted: AccessControl) -> str:
         "access_control_list: Serinus knows tokens by their names and has no groups but admins. "
         "Give the token's name as user_name."
     )
-
-
-def _json(body: dict[str, Any]) -> Response:
-    return Response(msgspec.json.encode(body), media_type="application/json")

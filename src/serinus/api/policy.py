@@ -7,12 +7,14 @@ from datetime import datetime
 from enum import Enum
 from typing import Any
 
-import msgspec
 from fastapi import APIRouter, Request, Response
 
 from serinus.api.actor import actor_of
+from serinus.api.answers import json_answer
 from serinus.api.bodies import storable
+from serinus.api.rollout_shapes import PolicyReply
 from serinus.errors import InvalidParameterValue
+from serinus.rollout.amount import read_duration
 from serinus.rollout.checks import Checks, checks_in
 from serinus.rollout.default import over_default
 from serinus.rollout.fields import Fields, one_of, read_text, single
@@ -28,6 +30,7 @@ _PATH = "/api/serinus/v1/endpoints/{name}/policy"
 _ANY_MODEL = "models:/any/1"
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _LONGEST_KEY = 200
+_LONGEST_TTL_S = 24 * 3600.0
 
 
 class DirectUpdates(Enum):
@@ -47,6 +50,8 @@ class Policy:
     direct_updates: DirectUpdates = DirectUpdates.ALLOW
     #: ``{"header": name}`` or ``{"json_path": path}``: who sent a request; None: ``x-caller``.
     caller: dict[str, str] | None = None
+    #: ``{"ttl": "5s"}``: for so long an answer may be given again; None: never.
+    cache: dict[str, str] | None = None
 
     @property
     def takes_updates(self) -> bool:
@@ -60,6 +65,7 @@ class Policy:
             "verification": self.verification.value,
             "direct_updates": self.direct_updates.value,
             "caller": self.caller,
+            "cache": self.cache,
         }
 
 
@@ -71,6 +77,7 @@ def policy_of(store: Store, endpoint_id: str) -> Policy:
         verification=checks_in(stored),
         direct_updates=DirectUpdates(stored.get("direct_updates", DirectUpdates.ALLOW.value)),
         caller=stored.get("caller"),
+        cache=stored.get("cache"),
     )
 
 
@@ -102,8 +109,8 @@ class Policies:
     def router(self) -> APIRouter:
         """The routes."""
         router = APIRouter(tags=["policy"])
-        router.add_api_route(_PATH, self.get, methods=["GET"])
-        router.add_api_route(_PATH, self.put, methods=["PUT"])
+        router.add_api_route(_PATH, self.get, methods=["GET"], response_model=PolicyReply)
+        router.add_api_route(_PATH, self.put, methods=["PUT"], response_model=PolicyReply)
         return router
 
     def get(self, name: str) -> Response:
@@ -121,21 +128,23 @@ class Policies:
         entry = JournalEntry(actor_of(request), "policy_set", at, endpoint.id, mapping)
         self._store.rollouts.set_policy(endpoint.id, mapping, at, entries=[entry])
         caller = ":".join(next(iter(policy.caller.items()))) if policy.caller else ""
-        if caller != endpoint.caller:
-            self._store.set_fields(name, at=at, caller=caller)
+        ttl_s = read_duration(policy.cache["ttl"], "cache.ttl") if policy.cache else 0.0
+        if (caller, ttl_s) != (endpoint.caller, endpoint.cache_ttl_s):
+            self._store.set_fields(name, at=at, caller=caller, cache_ttl_s=ttl_s)
             self._wake()
         return _json(policy)
 
 
 def _checked(wanted: dict[str, Any], endpoint: str) -> Policy:
     storable(wanted)
-    fields = Fields(wanted, "", ("rollout", "verification", "direct_updates", "caller"))
+    fields = Fields(wanted, "", ("rollout", "verification", "direct_updates", "caller", "cache"))
     default = Policy()
     return Policy(
         rollout=fields.read("rollout", _spec(endpoint), None),
         verification=fields.read("verification", one_of(Checks), default.verification),
         direct_updates=fields.read("direct_updates", one_of(DirectUpdates), default.direct_updates),
         caller=fields.read("caller", _caller, None),
+        cache=fields.read("cache", _cache, None),
     )
 
 
@@ -150,6 +159,16 @@ def _caller(value: object, path: str) -> dict[str, str] | None:
         like = "x-team" if kind == kinds[0] else "context.team"
         raise InvalidParameterValue(f"{path}.{kind} is {text[:80]!r}; write it like {like}.")
     return {kind: text.lower() if kind == kinds[0] else text}
+
+
+def _cache(value: object, path: str) -> dict[str, str] | None:
+    if value is None:
+        return None
+    _, ttl = single(value, path, ("ttl",))
+    ttl_s = read_duration(ttl, f"{path}.ttl")
+    if not 0.001 <= ttl_s <= _LONGEST_TTL_S:
+        raise InvalidParameterValue(f"{path}.ttl is {ttl!r}; give a duration from 1ms to 1d.")
+    return {"ttl": str(ttl)}
 
 
 def _spec(endpoint: str) -> Callable[[object, str], dict[str, Any] | None]:
@@ -174,4 +193,4 @@ def _spec(endpoint: str) -> Callable[[object, str], dict[str, Any] | None]:
 
 
 def _json(policy: Policy) -> Response:
-    return Response(msgspec.json.encode(policy.mapping()), media_type="application/json")
+    return json_answer(policy.mapping())

@@ -49,6 +49,12 @@ METRICS: tuple[Metric, ...] = (
         "was asked.",
     ),
     Metric(
+        "serinus_edge_refusals_total",
+        "counter",
+        ("status",),
+        "Requests and connections that were refused before it was known what they are for.",
+    ),
+    Metric(
         "serinus_request_duration_seconds",
         "histogram",
         _SERVED,
@@ -70,6 +76,20 @@ METRICS: tuple[Metric, ...] = (
         "serinus_requests_in_flight", "gauge", _SERVED, "Sent to a replica and not answered yet."
     ),
     Metric(
+        "serinus_cache_requests_total",
+        "counter",
+        (*_SERVED, "outcome"),
+        "Requests where answers are given again: hit, joined (one under way), miss, passed (too "
+        "long).",
+    ),
+    Metric(
+        "serinus_cache_evictions_total",
+        "counter",
+        _SERVED,
+        "Kept answers that had to go for others before their time.",
+    ),
+    Metric("serinus_cache_bytes", "gauge", _SERVED, "Bytes of kept answers and their requests."),
+    Metric(
         "serinus_batch_requests",
         "histogram",
         _SERVED,
@@ -80,6 +100,13 @@ METRICS: tuple[Metric, ...] = (
         "counter",
         (*_SERVED, "value"),
         "NaN and infinities in answers, each of which was written as null.",
+    ),
+    Metric(
+        "serinus_live_lost_total",
+        "counter",
+        (*_SERVED, "what"),
+        "Live values that are not in the counts: rows without room, slices given up for memory, "
+        "requests that could not be counted.",
     ),
     Metric("serinus_served_weight_ratio", "gauge", _SERVED, "Share of the requests, from 0 to 1."),
     Metric("serinus_replicas_wanted", "gauge", _SERVED, "Replicas that should be there."),
@@ -197,6 +224,10 @@ def _samples(condition: Condition) -> Iterator[_Sample]:
 
 def _of_meter(meter: Meter) -> Iterator[_Sample]:
     key = (meter.endpoint, meter.served)
+    if not meter.endpoint:
+        for status, count in sorted(meter.statuses.items()):
+            yield _Sample("serinus_edge_refusals_total", (str(status),), count)
+        return
     classes: dict[str, int] = {}
     for status, count in meter.statuses.items():
         name = f"{status // 100}xx"
@@ -209,6 +240,17 @@ def _of_meter(meter: Meter) -> Iterator[_Sample]:
     yield from _durations("serinus_request_queue_seconds", key, meter.queue)
     yield from _durations("serinus_request_model_seconds", key, meter.model)
     yield _Sample("serinus_requests_in_flight", key, meter.in_flight)
+    yield from _of_cache(key, meter)
+
+
+def _of_cache(key: tuple[str, str], meter: Meter) -> Iterator[_Sample]:
+    if not meter.cached:
+        return  # no answer is given again there
+    for what, count in sorted(meter.cached.items()):
+        if what != "evicted":
+            yield _Sample("serinus_cache_requests_total", (*key, what), count)
+    yield _Sample("serinus_cache_evictions_total", key, meter.cached.get("evicted", 0))
+    yield _Sample("serinus_cache_bytes", key, meter.cached_bytes)
 
 
 def _of_served(served: ServedCondition) -> Iterator[_Sample]:
@@ -218,6 +260,9 @@ def _of_served(served: ServedCondition) -> Iterator[_Sample]:
         yield from _histogram("serinus_batch_requests", key, edges, batched.sizes, batched.requests)
         yield _Sample("serinus_answer_nulls_total", (*key, "nan"), batched.nan)
         yield _Sample("serinus_answer_nulls_total", (*key, "infinity"), batched.infinite)
+        yield _Sample("serinus_live_lost_total", (*key, "rows"), batched.dropped)
+        yield _Sample("serinus_live_lost_total", (*key, "slices"), batched.evicted)
+        yield _Sample("serinus_live_lost_total", (*key, "requests"), batched.failed)
     yield _Sample("serinus_served_weight_ratio", key, served.weight_bp / WHOLE)
     yield _Sample("serinus_replicas_wanted", key, served.wanted)
     yield _Sample("serinus_replicas_ready", key, served.ready)

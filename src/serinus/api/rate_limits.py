@@ -4,10 +4,11 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any
 
-import msgspec
 from fastapi import APIRouter, Request, Response
 
+from serinus.api.access_shapes import RateLimitsReply
 from serinus.api.actor import actor_of
+from serinus.api.answers import json_answer
 from serinus.api.schemas import PutRateLimits, RateLimitInput
 from serinus.entities import RateLimit
 from serinus.errors import InvalidParameterValue, NotImplementedHere
@@ -67,7 +68,7 @@ class RateLimitCalls:
         """The route."""
         router = APIRouter(tags=["serving endpoints"])
         path = "/api/2.0/serving-endpoints/{name}/rate-limits"
-        router.add_api_route(path, self.put, methods=["PUT"])
+        router.add_api_route(path, self.put, methods=["PUT"], response_model=RateLimitsReply)
         return router
 
     def put(self, name: str, wanted: PutRateLimits, request: Request) -> Response:
@@ -80,4 +81,4 @@ class RateLimitCalls:
         )
         self._store.set_fields(name, at=at, rate_limits=limits, journal=[entry])
         self._wake()
-        return Response(msgspec.json.encode({"rate_limits": shown}), media_type="application/json")
+        return json_answer({"rate_limits": shown})

@@ -4,7 +4,8 @@ from typing import Any
 
 from serinus.api.rate_limits import limits_reply
 from serinus.api.tags import tag_list
-from serinus.api.wishes import MASK, SECRET
+from serinus.api.wishes import MASK
+from serinus.engine.vault import SECRET
 from serinus.entities import WHOLE, Endpoint, EndpointConfig, ServedEntity
 from serinus.store.instants import to_millis
 
@@ -93,9 +94,12 @@ def _entity(entity: ServedEntity, *, legacy: bool = False) -> dict[str, Any]:
         f"{kind}_version": entity.entity_version,
         "replicas": entity.replicas,
         "intake": entity.intake.value,
+        "optimize": entity.optimize.value,
         "state": {
             "deployment": entity.deployment.value,
             "deployment_state_message": entity.deployment_message,
+            "form": entity.form,
+            "form_reason": entity.form_reason,
         },
         "creator": entity.creator,
     }

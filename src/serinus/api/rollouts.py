@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Annotated, Any
 
-import msgspec
 from fastapi import APIRouter, Query, Request, Response
 
 from serinus.api.actor import actor_of
+from serinus.api.answers import json_answer
 from serinus.api.bodies import (
     AbortBody,
     ApproveBody,
@@ -32,7 +32,15 @@ from serinus.api.resources import (
     rollout_resource,
     settles_verdicts,
 )
+from serinus.api.rollout_shapes import (
+    EvidenceReply,
+    JournalPage,
+    ReplayReply,
+    RolloutPage,
+    RolloutReply,
+)
 from serinus.api.starting import Starter
+from serinus.api.supplies import Check
 from serinus.api.target import Target, candidate_target, self_test_target
 from serinus.api.undoing import undo_spec, undo_target
 from serinus.api.verbs import check_verb
@@ -61,8 +69,11 @@ class RolloutCalls:
         *,
         wake: Callable[[], None],
         clock: Callable[[], datetime],
+        check: Check,
     ) -> None:
+        """``check`` refuses a candidate that this server lacks something for."""
         self._store = store
+        self._check = check
         self._starter = starter
         self._wake = wake
         self._clock = clock
@@ -70,15 +81,25 @@ class RolloutCalls:
     def router(self) -> APIRouter:
         """The routes."""
         router = APIRouter(tags=["rollouts"])
-        router.add_api_route(_ROLLOUTS, self.start, methods=["POST"])
-        router.add_api_route(_ROLLOUTS, self.list, methods=["GET"])
-        router.add_api_route(_ROLLOUT, self.get, methods=["GET"])
+        router.add_api_route(_ROLLOUTS, self.start, methods=["POST"], response_model=RolloutReply)
+        router.add_api_route(_ROLLOUTS, self.list, methods=["GET"], response_model=RolloutPage)
+        router.add_api_route(_ROLLOUT, self.get, methods=["GET"], response_model=RolloutReply)
         for verb in (self.promote, self.pause, self.resume, self.approve, self.abort, self.retry):
-            router.add_api_route(f"{_ROLLOUT}/{verb.__name__}", verb, methods=["POST"])
-        router.add_api_route(f"{_ROLLOUT}/journal", self.journal, methods=["GET"])
-        router.add_api_route(f"{_ROLLOUT}/evidence", self.evidence, methods=["GET"])
-        router.add_api_route(f"{_ROLLOUT}/replay", self.replay, methods=["GET"])
-        router.add_api_route(f"{_ENDPOINT}/undo", self.undo, methods=["POST"])
+            router.add_api_route(
+                f"{_ROLLOUT}/{verb.__name__}", verb, methods=["POST"], response_model=RolloutReply
+            )
+        router.add_api_route(
+            f"{_ROLLOUT}/journal", self.journal, methods=["GET"], response_model=JournalPage
+        )
+        router.add_api_route(
+            f"{_ROLLOUT}/evidence", self.evidence, methods=["GET"], response_model=EvidenceReply
+        )
+        router.add_api_route(
+            f"{_ROLLOUT}/replay", self.replay, methods=["GET"], response_model=ReplayReply
+        )
+        router.add_api_route(
+            f"{_ENDPOINT}/undo", self.undo, methods=["POST"], response_model=RolloutReply
+        )
         return router
 
     def start(self, name: str, wanted: dict[str, Any], request: Request) -> Response:
@@ -95,7 +116,11 @@ class RolloutCalls:
         def target(config: EndpointConfig) -> Target:
             if spec.self_test:
                 return self_test_target(config, name)
-            return candidate_target(config, name, spec.candidate, creator=actor, at=at)
+            found = candidate_target(
+                config, name, spec.candidate, creator=actor, at=at, optimize=spec.optimize
+            )
+            self._check([found.candidate])
+            return found
 
         return self._reply(self._starter.start(name, spec, target, actor, waive=waive))
 
@@ -103,7 +128,7 @@ class RolloutCalls:
         """The endpoint's rollouts, the newest first."""
         endpoint = self._store.endpoint(name)
         found = self._store.rollouts.of_endpoint(endpoint.id, limit=limit)
-        return _json({"rollouts": [self._resource(each) for each in found]})
+        return json_answer({"rollouts": [self._resource(each) for each in found]})
 
     def get(self, name: str, rollout_id: str) -> Response:
         """One rollout; ``current`` is the one under way, else the newest."""
@@ -159,7 +184,7 @@ class RolloutCalls:
         """What happened to it, oldest first; ``after`` is the id of the last entry seen."""
         rollout = self._rollout(name, rollout_id)
         found = self._store.rollouts.journal(rollout.state.id, after=after, limit=limit)
-        return _json(
+        return json_answer(
             {
                 "entries": [entry_resource(each) for each in found],
                 "next": found[-1].id if len(found) == limit else None,
@@ -170,12 +195,12 @@ class RolloutCalls:
         """What the guardrails said last, and at the end of each stage."""
         rollout = self._rollout(name, rollout_id)
         said = evidence_resource(rollout, journal_of(self._store, rollout.state.id))
-        return _json({**said, **counts_resource(self._store, rollout.state)})
+        return json_answer({**said, **counts_resource(self._store, rollout.state)})
 
     def replay(self, name: str, rollout_id: str) -> Response:
         """Every decision made again from what the journal kept, and whether it stands."""
         rollout = self._rollout(name, rollout_id)
-        return _json(replay_resource(rollout, journal_of(self._store, rollout.state.id)))
+        return json_answer(replay_resource(rollout, journal_of(self._store, rollout.state.id)))
 
     def undo(self, name: str, request: Request, asked: UndoBody | None = None) -> Response:
         """Back to what served before the last rollout, or to a config version, in one change.
@@ -231,13 +256,9 @@ class RolloutCalls:
         }
 
     def _reply(self, rollout: StoredRollout) -> Response:
-        return _json(self._resource(rollout))
+        return json_answer(self._resource(rollout))
 
 
 def _waiver(asked: ApproveBody | RetryBody | None) -> dict[str, Any]:
     waived = asked.waive_verification if asked is not None else None
     return {"waive_verification": waived} if waived else {}
-
-
-def _json(body: dict[str, Any]) -> Response:
-    return Response(msgspec.json.encode(body), media_type="application/json")

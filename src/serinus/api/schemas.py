@@ -109,7 +109,7 @@ class ServedInput(_Input):
 
     essential = frozenset(
         {"entity_name", "entity_version", "model_name", "model_version", "environment_vars"}
-        | {"replicas", "intake"}
+        | {"replicas", "intake", "optimize"}
     )
 
     name: Text | None = None
@@ -124,6 +124,8 @@ class ServedInput(_Input):
     replicas: int = Field(1, ge=1, le=MAX_REPLICAS, strict=True)
     #: Of Serinus alone: how requests are read.
     intake: Literal["strict", "mlflow"] = "strict"
+    #: Of Serinus alone: what the model is to be converted into, if its answers stay the same.
+    optimize: Literal["none", "onnx"] = "none"
     external_model: dict[str, Any] | None = None
 
     # Kept and echoed; they have no meaning on one's own machines.

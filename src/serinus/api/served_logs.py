@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from typing import Annotated, Any
 
-import msgspec
 from fastapi import APIRouter, Query, Response
 
+from serinus.api.answers import json_answer
 from serinus.api.shapes import LogsReply
 from serinus.entities import Endpoint, EndpointConfig, ServedEntity
 from serinus.errors import ResourceDoesNotExist
@@ -92,10 +92,11 @@ class LogCalls:
 
 def _runs_as(one: ServedEntity, other: ServedEntity) -> bool:
     """True when both are served by the same replicas."""
-    return (one.model, one.environment_vars, one.intake) == (
+    return (one.model, one.environment_vars, one.intake, one.optimize) == (
         other.model,
         other.environment_vars,
         other.intake,
+        other.optimize,
     )
 
 
@@ -106,4 +107,4 @@ def _page(text: str, limit: int | None, before: int | None) -> Response:
         end = len(text) if before is None else min(before, len(text))
         begin = max(0, end - (limit or _MOST))
         body = {"logs": text[begin:end], "next": begin or None}
-    return Response(msgspec.json.encode(body), media_type="application/json")
+    return json_answer(body)

@@ -7,27 +7,28 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
 
-import msgspec
 from fastapi import APIRouter, Request, Response
 
 from serinus.api.actor import actor_of
 from serinus.api.ai_gateway import kept_of
+from serinus.api.answers import json_answer
 from serinus.api.direct import candidate_in
 from serinus.api.missing import NO_TELEMETRY
 from serinus.api.permissions import permission_level
 from serinus.api.policy import policy_of, spec_of
 from serinus.api.rate_limits import limits_from
+from serinus.api.repeats import repeats_create, repeats_rollout, repeats_update
 from serinus.api.replies import endpoint_reply
 from serinus.api.schemas import CreateEndpoint, PutConfig
 from serinus.api.shapes import EndpointPage, EndpointReply, Nothing
 from serinus.api.split import serving_now
 from serinus.api.starting import Starter
+from serinus.api.supplies import Check
 from serinus.api.target import wanted_target
 from serinus.api.wishes import config_from, endpoint_name, same_as_wanted
 from serinus.entities import ConfigUpdate, Endpoint, EndpointConfig, RateLimit
-from serinus.errors import NotImplementedHere, ResourceConflict
+from serinus.errors import NotImplementedHere, ResourceAlreadyExists, ResourceConflict
 from serinus.store.journal import JournalEntry
 from serinus.store.repository import Store
 from serinus.store.rollouts import StoredRollout
@@ -49,8 +50,11 @@ class Serving:
         wake: Callable[[], None],
         clock: Callable[[], datetime],
         new_id: Callable[[], str],
+        check: Check,
     ) -> None:
+        """``check`` refuses what this server lacks something for."""
         self._store = store
+        self._check = check
         self._starter = starter
         self._wake = wake
         self._clock = clock
@@ -78,13 +82,14 @@ class Serving:
     def create(self, wanted: CreateEndpoint, request: Request) -> Response:
         """Make an endpoint; its config is pending until every served entity is ready."""
         at, actor = self._clock(), actor_of(request)
+        config = config_from(wanted.config, version=1, creator=actor, at=at)
         endpoint = Endpoint(
             id=self._new_id(),
             name=endpoint_name(wanted.name),
             creator=actor,
             created_at=at,
             updated_at=at,
-            pending=config_from(wanted.config, version=1, creator=actor, at=at),
+            pending=config,
             update=ConfigUpdate.IN_PROGRESS,
             description=wanted.description or "",
             tags={tag.key: tag.value for tag in wanted.tags},
@@ -92,9 +97,15 @@ class Serving:
             echo=_echo(wanted),
             rate_limits=_limits(wanted),
         )
-        created = self._store.create_endpoint(
-            endpoint, journal=[_entry(actor, "endpoint_created", endpoint, at)]
-        )
+        self._check(config.entities)
+        try:
+            created = self._store.create_endpoint(
+                endpoint, journal=[_entry(actor, "endpoint_created", endpoint, at)]
+            )
+        except ResourceAlreadyExists:
+            created = self._store.endpoint(endpoint.name)
+            if not repeats_create(created, self._store.config(created.id, 1), endpoint):
+                raise
         self._wake()
         return self.reply(created, request)
 
@@ -108,7 +119,7 @@ class Serving:
             for each in self._store.endpoints()
             if (level := permission_level(each.name, request))
         ]
-        return _json({"endpoints": replies})
+        return json_answer({"endpoints": replies})
 
     def get(self, name: str, request: Request) -> Response:
         """One endpoint with its active and its pending config."""
@@ -124,12 +135,12 @@ class Serving:
         """
         at, actor = self._clock(), actor_of(request)
         before = self._store.endpoint(name)
-        if unless_same and same_as_wanted(
-            before, config_from(wanted, version=0, creator="", at=at)
-        ):
-            return self.reply(before, request)
+        asked = config_from(wanted, version=0, creator=actor, at=at)
         live = self._live().get(before.id)
-        if before.active is not None and self._rolled_out(before, wanted, request):
+        if (unless_same and same_as_wanted(before, asked)) or self._repeats(before, live, asked):
+            return self.reply(before, request)
+        self._check(asked.entities)
+        if before.active is not None and self._rolled_out(before, asked, actor):
             self._wake()
             return self.reply(self._store.endpoint(name), request)
         if live is not None:
@@ -139,7 +150,7 @@ class Serving:
             )
 
         def config(version: int) -> EndpointConfig:
-            made = config_from(wanted, version=version, creator=actor, at=at)
+            made = replace(asked, version=version)
             kept = before.active or before.pending
             if made.auto_capture is None and kept is not None:
                 # The one field that an update keeps when it is left out.
@@ -152,13 +163,20 @@ class Serving:
         self._wake()
         return self.reply(updated, request)
 
-    def _rolled_out(self, before: Endpoint, wanted: PutConfig, request: Request) -> bool:
+    def _repeats(self, before: Endpoint, live: StoredRollout | None, asked: EndpointConfig) -> bool:
+        """True when the caller has asked for it a moment ago, and it is done or under way."""
+        actor = asked.entities[0].creator
+        if live is None:
+            return repeats_update(before, asked, actor)
+        target = self._store.config(before.id, live.target_version)
+        return repeats_rollout(target, live.state.created_by, asked, actor)
+
+    def _rolled_out(self, before: Endpoint, asked: EndpointConfig, actor: str) -> bool:
         """True when the policy makes a rollout of this update, and it has been started."""
         policy = policy_of(self._store, before.id)
         if not policy.takes_updates:
             return False
-        name, actor, at = before.name, actor_of(request), self._clock()
-        asked = config_from(wanted, version=0, creator=actor, at=at)
+        name = before.name
         serving, _ = self._starter.base(name)
         candidate = candidate_in(policy, serving, asked, name)
         if candidate is None:
@@ -177,13 +195,13 @@ class Serving:
             name, at, journal=[_entry(actor_of(request), "endpoint_deleted", endpoint, at)]
         )
         self._wake()
-        return _json({})
+        return json_answer({})
 
     def reply(self, endpoint: Endpoint, request: Request) -> Response:
         """One endpoint as every call shows it."""
         serving = self._serving(endpoint, self._live())
         level = permission_level(endpoint.name, request)
-        return _json(
+        return json_answer(
             endpoint_reply(
                 endpoint, base_url=base_url(request), serving=serving, permission_level=level
             )
@@ -231,7 +249,3 @@ def _limits(wanted: CreateEndpoint) -> tuple[RateLimit, ...]:
 
 def _entry(actor: str, kind: str, endpoint: Endpoint, at: datetime) -> JournalEntry:
     return JournalEntry(actor, kind, at, endpoint_id=endpoint.id, data={"name": endpoint.name})
-
-
-def _json(body: dict[str, Any]) -> Response:
-    return Response(msgspec.json.encode(body), media_type="application/json")

@@ -37,6 +37,7 @@ def body_schema(card: Card | None) -> dict[str, Any]:
                     form: schema,
                     **({"params": params} if params else {}),
                     "client_request_id": {"type": "string"},
+                    "lookups": {"type": "object"},
                 },
             }
             for form, schema in forms.items()

@@ -4,12 +4,15 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated, Any
 
-import msgspec
 from fastapi import APIRouter, Query, Response
 
+from serinus.api.answers import json_answer
+from serinus.api.parity_shapes import SkewReply
+from serinus.api.prometheus import ConditionOf
 from serinus.api.resources import rfc3339
 from serinus.api.window import window_of
 from serinus.errors import ResourceDoesNotExist
+from serinus.evidence.condition import Batched
 from serinus.parity.folder import Bundle
 from serinus.parity.shape import shape_of
 from serinus.parity.skew import ANSWERS, FieldSkew, Skew, SkewVerdict, skew_between, skew_of
@@ -26,7 +29,7 @@ class Skews:
     """Handlers over one store.
 
     ``refresh`` has the store hold what replicas know now; ``bundle_of`` gives the contract of a
-    model by its digest, or None.
+    model by its digest, or None; ``condition`` what replicas count beside the values.
     """
 
     def __init__(
@@ -36,16 +39,18 @@ class Skews:
         refresh: Callable[[], None],
         bundle_of: Callable[[str], Bundle | None],
         clock: Callable[[], datetime],
+        condition: ConditionOf = lambda: None,
     ) -> None:
         self._store = store
         self._refresh = refresh
         self._bundle_of = bundle_of
         self._clock = clock
+        self._condition = condition
 
     def router(self) -> APIRouter:
         """The routes."""
         router = APIRouter(tags=["parity"])
-        router.add_api_route(_PATH, self.get, methods=["GET"])
+        router.add_api_route(_PATH, self.get, methods=["GET"], response_model=SkewReply)
         return router
 
     def get(
@@ -72,7 +77,10 @@ class Skews:
                 f"Endpoint '{name}' has had no served entity '{version[:80]}' in this window; "
                 f"those with live values: {names}."
             )
-        versions = [self._version(each, caller, seen) for each in chosen]
+        told = self._told(name)
+        versions = [
+            self._version(each, caller, seen) | _beside(told.get(each.served)) for each in chosen
+        ]
         body = {
             "endpoint": name,
             "since": rfc3339(datetime.fromtimestamp(since * _HOUR_S, at.tzinfo)),
@@ -81,7 +89,12 @@ class Skews:
             "verdict": _overall([each["verdict"] for each in versions]),
             "versions": versions,
         }
-        return Response(msgspec.json.encode(body), media_type="application/json")
+        return json_answer(body)
+
+    def _told(self, name: str) -> dict[str, Batched]:
+        found = self._condition()
+        served = found.served if found is not None else []
+        return {each.served: each.batched for each in served if each.endpoint == name}
 
     def _version(
         self, seen: VersionSeen, caller: str | None, others: list[VersionSeen]
@@ -116,6 +129,16 @@ class Skews:
             "training": _resource(training),
             "between": [_resource(each) for each in between],
         }
+
+
+def _beside(told: Batched | None) -> dict[str, Any]:
+    """What replicas counted since they began, of whatever hour; None where nobody told."""
+    if told is None:
+        return {"answer_nulls": None, "lost": None}
+    return {
+        "answer_nulls": {"nan": told.nan, "infinity": told.infinite},
+        "lost": {"rows": told.dropped, "slices": told.evicted, "requests": told.failed},
+    }
 
 
 def _has(endpoint: Any, version: str) -> bool:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from serinus.api.target import Target, TargetOf
-from serinus.entities import EndpointConfig
+from serinus.entities import EndpointConfig, Optimize
 from serinus.errors import InvalidState, ResourceConflict
 from serinus.rollout.events import Superseded
 from serinus.rollout.machine import decide
@@ -83,7 +83,9 @@ class Starter:
     def _make_room(self, live: StoredRollout, target: Target, actor: str) -> None:
         state, at, by = live.state, self._clock(), target.candidate.model_uri
         told = f"Rollout {state.id} of endpoint '{state.endpoint}'"
-        if by == state.spec.candidate and state.phase is not Phase.ROLLING_BACK:
+        form = target.candidate.optimize
+        same = by == state.spec.candidate and form is self._form_of(live)
+        if same and state.phase is not Phase.ROLLING_BACK:
             raise ResourceConflict(
                 f"{told} rolls {by} out already ({state.phase.value}); wait for it, or abort it."
             )
@@ -99,6 +101,11 @@ class Starter:
                 )
             time.sleep(_POLL_S)
 
+    def _form_of(self, live: StoredRollout) -> Optimize | None:
+        config = self._store.config(live.endpoint_id, live.target_version)
+        entity = None if config is None else config.entity(live.state.candidate)
+        return None if entity is None else entity.optimize
+
     def _create(
         self, name: str, spec: RolloutSpec, target_of: TargetOf, actor: str, waive: str
     ) -> StoredRollout:
@@ -109,14 +116,13 @@ class Starter:
         def rollout(stable_version: int, target_version: int) -> RolloutState:
             if stable_version != config.version:
                 raise ResourceConflict(f"Endpoint '{name}' has just changed. Ask again.")
-            model = target.candidate.model
             return begin(
                 id=id_,
                 endpoint=name,
                 spec=spec,
                 stable=target.stable.name,
                 candidate=target.candidate.name,
-                candidate_digest=model.digest if model is not None else "",
+                candidate_digest=target.candidate.served_digest,
                 config_version=target_version,
                 actor=actor,
                 at=at,

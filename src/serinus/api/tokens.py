@@ -5,12 +5,13 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 
-import msgspec
 from fastapi import APIRouter, Request, Response
 from pydantic import Field
 
 from serinus.access import EVERY, Right, digest_of, mint, token_id_of
+from serinus.api.access_shapes import MadeToken, RevokedToken, TokenPage
 from serinus.api.actor import actor_of
+from serinus.api.answers import json_answer
 from serinus.api.bodies import NoBody, Text
 from serinus.api.resources import rfc3339
 from serinus.api.settling import Settling
@@ -57,9 +58,11 @@ class TokenCalls:
     def router(self) -> APIRouter:
         """The routes."""
         router = APIRouter(tags=["tokens"])
-        router.add_api_route(_PATH, self.create, methods=["POST"])
-        router.add_api_route(_PATH, self.list, methods=["GET"])
-        router.add_api_route(f"{_PATH}/{{token}}", self.revoke, methods=["DELETE"])
+        router.add_api_route(_PATH, self.create, methods=["POST"], response_model=MadeToken)
+        router.add_api_route(_PATH, self.list, methods=["GET"], response_model=TokenPage)
+        router.add_api_route(
+            f"{_PATH}/{{token}}", self.revoke, methods=["DELETE"], response_model=RevokedToken
+        )
         return router
 
     def create(self, wanted: CreateToken, request: Request) -> Response:
@@ -141,5 +144,4 @@ def token_resource(token: Token) -> dict[str, Any]:
 
 def _json(body: dict[str, Any]) -> Response:
     # Nobody on the way may keep it.
-    headers = {"Cache-Control": "no-store"}
-    return Response(msgspec.json.encode(body), headers=headers, media_type="application/json")
+    return json_answer(body, cache_control="no-store")

@@ -7,7 +7,7 @@ was not itself served to everybody.
 from serinus.api.target import TargetOf, back_to, sole
 from serinus.entities import Endpoint, EndpointConfig, ServedEntity
 from serinus.errors import InvalidState, ResourceDoesNotExist
-from serinus.rollout.spec import RolloutSpec, StepLimits, Strategy
+from serinus.rollout.spec import OnSilence, RolloutSpec, Silence, StepLimits, Strategy
 from serinus.rollout.state import Phase
 from serinus.store.repository import Store
 from serinus.store.rollouts import StoredRollout
@@ -24,6 +24,7 @@ def undo_spec(candidate: str, endpoint: str) -> RolloutSpec:
         steps=(),
         step=StepLimits(min_duration_s=0.0, warmup_s=0.0),
         guardrails=(),
+        on=Silence(diagnosis=OnSilence.ADVANCE),
     )
 
 

@@ -11,9 +11,11 @@ import msgspec
 from fastapi import APIRouter, Request, Response
 
 from serinus.api.actor import actor_of
+from serinus.api.answers import json_answer
 from serinus.api.bodies import NoBody
 from serinus.api.bundles import Bundles, Found
 from serinus.api.counts import kept_of
+from serinus.api.parity_shapes import ContractsReply, VerificationsReply
 from serinus.api.policy import policy_of
 from serinus.api.resources import rfc3339
 from serinus.entities import ConfigUpdate, Endpoint, EndpointConfig, ServedEntity
@@ -102,9 +104,21 @@ class VerificationCalls:
     def router(self) -> APIRouter:
         """The routes."""
         router = APIRouter(tags=["verification"])
-        router.add_api_route(f"{_ENDPOINT}/verification", self.get, methods=["GET"])
-        router.add_api_route(f"{_ENDPOINT}/verification", self.again, methods=["POST"])
-        router.add_api_route(f"{_ENDPOINT}/contract", self.contract, methods=["GET"])
+        router.add_api_route(
+            f"{_ENDPOINT}/verification",
+            self.get,
+            methods=["GET"],
+            response_model=VerificationsReply,
+        )
+        router.add_api_route(
+            f"{_ENDPOINT}/verification",
+            self.again,
+            methods=["POST"],
+            response_model=VerificationsReply,
+        )
+        router.add_api_route(
+            f"{_ENDPOINT}/contract", self.contract, methods=["GET"], response_model=ContractsReply
+        )
         return router
 
     def get(self, name: str) -> Response:
@@ -133,7 +147,7 @@ class VerificationCalls:
                 f"model is fetched (see its config_update), or look at the model itself: serinus "
                 f"contract show MODEL"
             )
-        return _json({"contracts": found})
+        return json_answer({"contracts": found})
 
     def _reply(self, endpoint: Endpoint) -> Response:
         entities = list(_entities(endpoint))
@@ -143,7 +157,7 @@ class VerificationCalls:
             for each in reversed(self._store.rollouts.of_endpoint(endpoint.id))
         }
         policy = policy_of(self._store, endpoint.id)
-        return _json(
+        return json_answer(
             {
                 "policy": policy.verification.value,
                 "verifications": [
@@ -195,7 +209,3 @@ def _contract(found: Found) -> dict[str, Any]:
         "contract": msgspec.to_builtins(contract),
         "error": None,
     }
-
-
-def _json(body: dict[str, Any]) -> Response:
-    return Response(msgspec.json.encode(body), media_type="application/json")

@@ -10,6 +10,7 @@ from serinus.entities import (
     ConfigUpdate,
     Endpoint,
     EndpointConfig,
+    Optimize,
     Reading,
     ServedEntity,
 )
@@ -17,18 +18,16 @@ from serinus.errors import InvalidParameterValue, NotImplementedHere
 
 __all__ = [
     "MASK",
-    "SECRET",
     "check_model",
     "config_from",
     "endpoint_name",
     "registered",
     "same_as_wanted",
+    "same_config",
 ]
 
 #: What replies show instead of the value of an environment variable.
 MASK = "***"
-#: A reference to a secret, which is no secret itself.
-SECRET = re.compile(r"\{\{\s*secrets/[^{}\s]+/[^{}\s]+\s*\}\}")
 
 _PERCENT = WHOLE // 100
 # Kept for the reply only; see schemas.ServedInput.
@@ -81,7 +80,14 @@ def same_as_wanted(endpoint: Endpoint, asked: EndpointConfig) -> bool:
     return (
         known is not None
         and endpoint.update is not ConfigUpdate.UPDATE_FAILED
-        and known.weights == asked.weights
+        and same_config(known, asked)
+    )
+
+
+def same_config(known: EndpointConfig, asked: EndpointConfig) -> bool:
+    """True when ``known`` was made for what ``asked`` asks for."""
+    return (
+        known.weights == asked.weights
         and asked.auto_capture in (None, known.auto_capture)
         and [_asked(each) for each in known.entities] == [_asked(each) for each in asked.entities]
     )
@@ -97,6 +103,7 @@ def _asked(entity: ServedEntity) -> ServedEntity:
         entity.environment_vars,
         entity.echo,
         intake=entity.intake,
+        optimize=entity.optimize,
     )
 
 
@@ -138,6 +145,7 @@ def _entity(wanted: ServedInput, *, creator: str, at: datetime) -> ServedEntity:
         replicas=wanted.replicas,
         environment_vars=wanted.environment_vars,
         intake=Reading(wanted.intake),
+        optimize=Optimize(wanted.optimize),
         echo=wanted.model_dump(include=_ECHOED, exclude_none=True),
         creator=creator,
         created_at=at,

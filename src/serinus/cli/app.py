@@ -18,6 +18,7 @@ from serinus.cli.fault import fault
 from serinus.cli.output import Exit, Output, OutputOption, fail
 from serinus.cli.query import query
 from serinus.cli.rollout import rollout
+from serinus.cli.secret import secret_commands
 from serinus.cli.skew import skew
 from serinus.cli.token import token_commands
 from serinus.cli.verify import verify
@@ -137,6 +138,7 @@ app.command(rich_help_panel=_CARE)(diagnose)
 app.add_typer(fault, name="fault", rich_help_panel=_CARE)
 app.command(rich_help_panel=_USE)(apply)
 app.add_typer(token_commands, name="token", rich_help_panel=_CARE)
+app.add_typer(secret_commands, name="secret", rich_help_panel=_CARE)
 app.add_typer(audit, name="audit", rich_help_panel=_CARE)
 
 

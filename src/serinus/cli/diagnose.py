@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 __all__ = ["diagnose"]
 
 _LOOK_S = 0.3
-_EXITS = {"healthy": Exit.GOOD, "inconclusive": Exit.UNDECIDED}
+#: Verdict → exit code; of every other verdict it is that of a finding.
+EXITS = {"healthy": Exit.GOOD, "inconclusive": Exit.UNDECIDED}
 
 
 def diagnose(
@@ -66,7 +67,7 @@ def diagnose(
         show_json(found)
     else:
         show(found)
-    raise typer.Exit(_EXITS.get(str(found["verdict"]), Exit.FINDING))
+    raise typer.Exit(EXITS.get(str(found["verdict"]), Exit.FINDING))
 
 
 def _replay(client: "Client", endpoint: str, timeout: float) -> None:

@@ -52,6 +52,10 @@ def start(
         Path | None,
         typer.Option("--file", "-f", help="YAML or JSON file with the spec", show_default=False),
     ] = None,
+    optimize: Annotated[
+        str | None,
+        typer.Option(help="its form: onnx or none; else stable's", show_default=False),
+    ] = None,
     strategy: Annotated[
         str | None, typer.Option(help="canary, blue-green or shadow", show_default=False)
     ] = None,
@@ -83,6 +87,8 @@ def start(
         spec["self_test"] = True
     elif not spec.get("self_test") and "candidate" not in spec:
         raise typer.BadParameter("name the new version with --candidate URI, or in the file")
+    if optimize is not None:
+        spec["optimize"] = optimize
     if strategy is not None:
         spec["strategy"] = strategy
     if steps is not None:

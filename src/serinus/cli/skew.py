@@ -1,5 +1,6 @@
 """``serinus skew``: how far live values lie from training's, and two versions' from each other."""
 
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import typer
@@ -57,8 +58,31 @@ def _show(found: dict[str, Any]) -> None:
         out.print(f"\n{escape(version['version'])}: {version['rows']:,} rows; {escape(callers)}")
         for kind, fields in version["refused"].items():
             out.print(f"  refused ({escape(kind)}): {sum(fields.values()):,} requests")
+        for line in _beside(version):
+            out.print(f"  {escape(line)}")
         for compared in [version["training"], *version["between"]]:
             _show_compared(compared)
+
+
+def _beside(version: dict[str, Any]) -> Iterator[str]:
+    """What is not in the counts of the fields."""
+    for kind, fields in version.get("coerced", {}).items():
+        named = ", ".join(f"{name} {times:,}" for name, times in fields.items() if name)
+        of = f" ({named})" if named else ""
+        yield f"let pass, strict reading refuses it ({kind}): {sum(fields.values()):,} values{of}"
+    if version.get("skipped_rows"):
+        yield f"answered and not counted: {version['skipped_rows']:,} rows beyond the sampling rate"
+    nulls, lost = version.get("answer_nulls") or {}, version.get("lost") or {}
+    if any(nulls.values()):
+        yield (
+            f"answers written as null since the replicas began: {nulls['nan']:,} NaN, "
+            f"{nulls['infinity']:,} infinite"
+        )
+    if any(lost.values()):
+        yield (
+            f"lost since the replicas began: {lost['rows']:,} rows without room, "
+            f"{lost['slices']:,} slices given up for memory, {lost['requests']:,} requests not read"
+        )
 
 
 def _show_compared(compared: dict[str, Any]) -> None:

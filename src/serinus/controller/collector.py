@@ -207,7 +207,9 @@ class Collector:
                 rows = []
             if hour > self._tidied:
                 self._tidied = hour
-                self._store.live.tidy(joined_before=hour - _OLD_H)
+                gone = self._store.live.tidy(joined_before=hour - _OLD_H)
+                if gone:
+                    _log.warning("live_hours_forgotten", hours=gone, why="too many bytes")
         except SerinusError as error:
             _log.warning("live_values_not_kept", why=error.message, hours=len(changed))
             with self._lock:

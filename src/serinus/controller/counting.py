@@ -13,7 +13,7 @@ from serinus.evidence.meter import Counts, Meter
 
 __all__ = ["Counting"]
 
-#: (endpoint, served entity; empty for what was refused)
+#: (endpoint, served entity; empty for what was refused, both for what no endpoint heard of)
 _Key = tuple[str, str]
 #: (gateway id, incarnation)
 _Gateway = tuple[str, str]
@@ -52,12 +52,12 @@ class Counting:
         with self._lock:
             for meters in self._newest.values():
                 if gateway in meters:
-                    meters[gateway].in_flight = 0
+                    meters[gateway].in_flight = meters[gateway].cached_bytes = 0
 
     def keep(self, endpoints: Collection[str]) -> None:
         """Forget all others: they are deleted, and one of such a name begins at nothing."""
         with self._lock:
-            for key in [key for key in self._newest if key[0] not in endpoints]:
+            for key in [key for key in self._newest if key[0] and key[0] not in endpoints]:
                 del self._newest[key]
                 del self._past[key]
                 self._moved.pop(key, None)

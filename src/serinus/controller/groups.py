@@ -13,7 +13,7 @@ import msgspec
 
 from serinus.controller.snapshot import Snapshot
 from serinus.engine.engine import ReplicaPhase, ReplicaStatus
-from serinus.entities import ConfigUpdate, Endpoint, Reading, ServedEntity
+from serinus.entities import ConfigUpdate, Endpoint, Optimize, Reading, ServedEntity
 
 __all__ = ["Group", "group_of", "groups_of"]
 
@@ -26,7 +26,9 @@ def group_of(endpoint_id: str, entity: ServedEntity) -> str:
     # What ran before there was a choice reads strictly.
     reading = () if entity.intake is Reading.STRICT else (entity.intake.value,)
     environment = entity.environment.digest
-    return _digest(endpoint_id, entity.name, entity.model.digest, environment, variables, *reading)
+    form = () if entity.optimize is Optimize.NONE else (f"optimize {entity.optimize.value}",)
+    model = entity.model.digest
+    return _digest(endpoint_id, entity.name, model, environment, variables, *reading, *form)
 
 
 @lru_cache(maxsize=1 << 14)  # asked several times a turn for every entity there is

@@ -4,19 +4,21 @@ It waits for them, so the control loop must never call it. It judges nothing.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TypeVar
 
 import structlog
 
 from serinus.controller.collector import Watched
 from serinus.engine.wire import SocketWire, connect
-from serinus.parity.wire import Answer, Request, Running, WireLost
+from serinus.parity.wire import Answer, Inspection, Request, Running, WireLost
 from serinus.replica.protocol import FrameError
 
 __all__ = ["Inquirer"]
 
 _log = structlog.get_logger("serinus.controller")
-#: Replicas of one served entity that are asked.
-_MOST = 16
+#: Replicas of one served entity that are asked: all that one may have.
+_MOST = 64
+_T = TypeVar("_T")
 
 
 class Inquirer:
@@ -58,15 +60,32 @@ class Inquirer:
 
         As many as there is time for.
         """
-        found: list[Answer] = []
+        return self._each(endpoint_id, served_name, requests, SocketWire.ask)
+
+    def apart(
+        self, endpoint_id: str, served_name: str, requests: Sequence[Request]
+    ) -> list[Inspection]:
+        """What one replica makes of the first of these requests by stages, of each alone."""
+        return self._each(
+            endpoint_id, served_name, requests, lambda wire, request: wire.inspect([request])
+        )
+
+    def _each(
+        self,
+        endpoint_id: str,
+        served_name: str,
+        requests: Sequence[Request],
+        ask: Callable[[SocketWire, Request], _T],
+    ) -> list[_T]:
+        found: list[_T] = []
         until = self._clock() + self._answer_s
-        for _, replica in self._of(endpoint_id, served_name):
+        for _, replica in self._of(endpoint_id, served_name) if requests else ():
             try:
                 with self._line(replica, self._answer_s) as wire:
                     for request in requests[len(found) :]:
                         if self._clock() >= until:
                             return found
-                        found.append(wire.ask(request))
+                        found.append(ask(wire, request))
             except (WireLost, FrameError) as error:
                 _log.info("recorded_rows_not_asked", why=str(error))
             else:

@@ -211,6 +211,8 @@ class GatewayLinks:
             self._acknowledge(gateway, frame)
         elif frame.kind is Kind.COUNTS and self._counting is not None:
             self._counting.take(msgspec.msgpack.decode(frame.body, type=Counts))
+        elif frame.kind is Kind.DEATHS:
+            self._pass_on(key, frame)
         elif frame.kind is Kind.USES and self._on_uses is not None:
             try:
                 self._on_uses(msgspec.msgpack.decode(frame.body, type=dict[str, float]))
@@ -224,6 +226,13 @@ class GatewayLinks:
                 _log.exception("summary_not_kept", gateway=key[0])
             else:
                 _send(gateway, encode(Frame(Kind.SUMMARY, frame.id)))
+
+    def _pass_on(self, origin: GatewayKey, frame: Frame) -> None:
+        """To every gateway but the one that it came from."""
+        with self._lock:
+            others = [each for key, each in self._gateways.items() if key != origin]
+        for gateway in others:
+            _send(gateway, encode(frame))
 
     def _greet(self, connection: socket.socket, frame: Frame) -> GatewayKey:
         hello = msgspec.msgpack.decode(frame.meta, type=GatewayHello)

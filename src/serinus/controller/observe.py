@@ -8,7 +8,8 @@ from serinus.controller.rollouts import views
 from serinus.controller.snapshot import Crashes, Fetched, Policy, Snapshot
 from serinus.controller.verifier import Verifier
 from serinus.engine.engine import Engine, EngineUnreachable, ReplicaStatus, Stage
-from serinus.entities import ConfigUpdate, Endpoint, ModelRef
+from serinus.engine.optimize import stage_key
+from serinus.entities import ConfigUpdate, Endpoint, ModelRef, Optimize
 from serinus.rollout.checks import checks_in
 from serinus.store.repository import Store
 
@@ -32,8 +33,8 @@ def observe(
     replicas: tuple[ReplicaStatus, ...] | None
     stages: dict[str, Stage] = {}
     try:
-        for model in _to_stage(endpoints):
-            stages[model.digest] = engine.stage(model)
+        for model, optimize in _to_stage(endpoints):
+            stages[stage_key(model, optimize)] = engine.stage(model, optimize)
         replicas = engine.list()
     except EngineUnreachable:
         replicas = None
@@ -61,13 +62,13 @@ def observe(
     return replace(snapshot, verifications=verifier.look(snapshot), checks=checks)
 
 
-def _to_stage(endpoints: tuple[Endpoint, ...]) -> list[ModelRef]:
+def _to_stage(endpoints: tuple[Endpoint, ...]) -> list[tuple[ModelRef, Optimize]]:
     """Models that are fetched and whose environment is not known to be there yet.
 
     Asking the engine for them is what starts the work: `Engine.stage` is idempotent.
     """
     return [
-        entity.model
+        (entity.model, entity.optimize)
         for endpoint in endpoints
         if endpoint.pending is not None
         and endpoint.update is ConfigUpdate.IN_PROGRESS

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 
+from serinus.controller.form import told_form
 from serinus.controller.groups import Group, group_of, groups_of
 from serinus.controller.routes import routes_of
 from serinus.controller.snapshot import (
@@ -27,6 +28,7 @@ from serinus.controller.snapshot import (
 )
 from serinus.controller.verified import asked_by_config, standing_of
 from serinus.engine.engine import ReplicaPhase, ReplicaSpec, ReplicaStatus, StagePhase
+from serinus.engine.optimize import stage_key
 from serinus.entities import (
     ConfigUpdate,
     Deployment,
@@ -165,7 +167,7 @@ def _advance(
     if entity.model is None:
         return _fetch(snapshot, endpoint, config, entity)
     if entity.environment is None:
-        stage = snapshot.stages.get(entity.model.digest)
+        stage = snapshot.stages.get(stage_key(entity.model, entity.optimize))
         if stage is None:
             return entity
         if stage.phase is StagePhase.FAILED:
@@ -178,8 +180,12 @@ def _advance(
         )
     group = groups[group_of(endpoint.id, entity)]
     if len(group.ready) >= entity.replicas:
-        message = group.ready[0].batching
-        return replace(entity, deployment=Deployment.READY, deployment_message=message)
+        first = group.ready[0]
+        return replace(
+            told_form(entity, first),
+            deployment=Deployment.READY,
+            deployment_message=first.batching,
+        )
     served_once = governed and entity.deployment in (Deployment.READY, Deployment.RECOVERING)
     if not served_once:
         for replica in group.ended:
@@ -320,7 +326,9 @@ def _spec(snapshot: Snapshot, group: Group, number: int) -> ReplicaSpec:
         env_vars=entity.environment_vars,
         threads=policy.threads,
         max_batch=policy.max_batch,
+        batch_time_s=policy.batch_time_s,
         intake=entity.intake,
+        optimize=entity.optimize,
         start_deadline_s=policy.start_deadline_s,
         fence_epoch=policy.epoch,
     )

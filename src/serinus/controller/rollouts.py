@@ -100,9 +100,9 @@ def _objection(
         return ""  # it is meant to be the very model that serves
     if candidate.model is None or state.attempt > 1 or state.phase is not Phase.PENDING:
         return ""
-    if stable.model is not None and stable.model.digest == candidate.model.digest:
+    if stable.served_digest == candidate.served_digest:
         return "it is, byte for byte, the model that serves now"
-    refusal = store.rollouts.refused(rollout.endpoint_id).get(candidate.model.digest)
+    refusal = store.rollouts.refused(rollout.endpoint_id).get(candidate.served_digest)
     if refusal is None or refusal.rollout_id == state.id:
         return ""
     return (

@@ -37,6 +37,7 @@ def routes_of(
                 weights.get(entity.name, 0),
                 # A second pool of stable's version says so.
                 shown_as=view.stable.name if view and entity.name in _twins(view) else "",
+                config=config,
             )
             for entity in _entities(config, view)
             if entity.environment is not None
@@ -45,7 +46,13 @@ def routes_of(
         caller = _caller(endpoint)
         routes.append(
             EndpointRoutes(
-                endpoint.name, served, endpoint.default, stage, caller, endpoint.rate_limits
+                endpoint.name,
+                served,
+                endpoint.default,
+                stage,
+                caller,
+                endpoint.rate_limits,
+                cache_ttl_s=endpoint.cache_ttl_s,
             )
         )
     return tuple(routes)
@@ -121,8 +128,10 @@ def _served(
     weight_bp: int,
     *,
     shown_as: str,
+    config: EndpointConfig,
 ) -> ServedRoute:
-    group = groups.get(group_of(endpoint.id, entity))
+    group_id = group_of(endpoint.id, entity)
+    group = groups.get(group_id)
     addresses = (
         ReplicaAddress(r.spec.replica_id, r.address, r.spec.model_digest)
         for r in (group.ready if group is not None else ())
@@ -134,4 +143,6 @@ def _served(
         snapshot.policy.queue_limit,
         snapshot.policy.deadline_s,
         shown_as,
+        # Another config, model, environment or reading gives answers of its own.
+        f"{config.version}-{group_id}" if endpoint.cache_ttl_s else "",
     )

@@ -44,6 +44,8 @@ class Policy:
     start_deadline_s: float
     queue_limit: int
     deadline_s: float
+    #: See `ReplicaSpec`.
+    batch_time_s: float = 0.05
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Adds up what replicas count of their batches and their nulls. It judges nothing.
+"""Adds up what replicas count of batches, nulls and live values lost. It judges nothing.
 
 Counts are cumulative per start of a replica, so that hearing them twice adds nothing; those of a
 replica that is gone still count.
@@ -29,7 +29,15 @@ class Told:
     def take(self, endpoint_id: str, served_name: str, live: Live) -> None:
         """Keep what a replica told."""
         owner = (endpoint_id, served_name)
-        told = Batched(tuple(live.batches), live.batched, live.nan, live.infinite)
+        told = Batched(
+            tuple(live.batches),
+            live.batched,
+            live.nan,
+            live.infinite,
+            live.dropped,
+            live.evicted,
+            live.failed,
+        )
         with self._lock:
             newest = self._newest.setdefault(owner, {})
             newest.pop(live.incarnation, None)

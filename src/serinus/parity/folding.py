@@ -128,7 +128,7 @@ def _doubles(counts: FieldSketch, cells: Sequence[Any]) -> Any:
     if absent:
         nulls = sum(cell is None for cell in cells)
         counts.null += nulls
-        counts.nan += sum(isinstance(cell, float) and cell != cell for cell in cells)
+        counts.nan += sum(isinstance(cell, float) and bool(cell != cell) for cell in cells)
     return values
 
 

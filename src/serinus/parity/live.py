@@ -55,6 +55,9 @@ class Record(msgspec.Struct, frozen=True):
     detail: str = ""
     #: A number that all requests of one entity share; whoever keeps fewer keeps the lowest.
     entity: int = 0
+    #: Stage → its columns for the first rows, computed by the serving process right afterwards, the
+    #: whole request together. Empty where that took too long, or would give a private value away.
+    stages: dict[str, list[Any]] = {}
 
 
 class Live(msgspec.Struct, frozen=True):

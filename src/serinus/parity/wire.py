@@ -68,6 +68,9 @@ class Running(msgspec.Struct, frozen=True, kw_only=True):
     batched: bool = False
     #: Why requests are (not) answered in batches.
     batching: str = ""
+    #: How the model is asked (``pyfunc``, ``direct``, ``onnx``) and why.
+    form: str = ""
+    form_reason: str = ""
 
 
 class Wire(Protocol):

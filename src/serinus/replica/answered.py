@@ -13,6 +13,7 @@ import numpy as np
 from serinus.errors import SerinusError, UnsupportedMediaType
 from serinus.parity.folding import Batch
 from serinus.replica.intake import Rows
+from serinus.replica.looked import Looked
 from serinus.replica.origin import origin_of
 from serinus.replica.protocol import SEPARATOR, Frame
 from serinus.replica.unit import Unit
@@ -125,17 +126,33 @@ def cells_of(some: Sequence[tuple[Answered, int]]) -> Batch:
         columns = dict(zip(names, zip(*cells, strict=True), strict=True))
     elif hasattr(first, "columns") and hasattr(first, "iloc"):
         columns = {str(n): first.iloc[:, i].tolist() for i, n in enumerate(first.columns)}
+    looked = Looked()
+    for each, at in some:
+        looked.add(each.requests[at].body, each.units[at].rows or 0)
     return Batch(
         rows=rows,
         columns=columns,
         output=_output(some),
         requests=len(some),
         extra=sum(each.units[at].extra > 0 for each, at in some),
+        lookups=looked.statuses,
+        ages=looked.ages,
     )
 
 
+def _outputs(some: Sequence[tuple[Answered, int]]) -> Iterator[Any]:
+    """The outputs of these requests; those that were answered together whole, if all are here."""
+    place = 0
+    while place < len(some):
+        each, at = some[place]
+        last = place + len(each.units) - 1
+        whole = at == 0 and last < len(some) and some[last][0] is each
+        yield each.output if whole else each.output_of(at)
+        place = last + 1 if whole else place + 1
+
+
 def _output(some: Sequence[tuple[Answered, int]]) -> Any:
-    parts = [each.output_of(at) for each, at in some]
+    parts = list(_outputs(some))
     if len(parts) == 1:
         return parts[0]
     if any(part is None for part in parts):

@@ -16,7 +16,7 @@ import numpy as np
 from serinus.errors import BadRequest, InternalError, SerinusError
 from serinus.parity.arrays import StageValues
 from serinus.parity.columns import columns_of
-from serinus.parity.contract import Contract
+from serinus.parity.contract import Contract, Stage
 from serinus.parity.fingerprint import code_digests, parameter_digests
 from serinus.parity.lock import current_lock
 from serinus.parity.stages import as_stage, estimator_stages, field_values
@@ -113,6 +113,26 @@ class Inspector:
         parts = [(places, self._of([units[at] for at in places])) for places in groups.values()]
         return _joined(parts, [unit.rows or 1 for unit in units], refused)
 
+    @property
+    def has_stages(self) -> bool:
+        """Whether there is more to show of a request than its rows and its answer."""
+        return bool(self._computed())
+
+    def stages_of(self, unit: Unit) -> dict[str, StageValues]:
+        """What lies between the rows of one request and its answer, as far as it can be had."""
+        found = Inspection(stages={}, columns={}, missing={}, failed={})
+        intake = self._model.intake
+        if isinstance(intake, ColumnIntake) and not intake.as_block:
+            self._keep_computed(found, intake.frame([unit]))
+        else:
+            self._keep_computed(found, intake.join([unit]))
+        wanted = {each.name for each in self._computed()}
+        return {name: each for name, each in found.stages.items() if name in wanted}
+
+    def _computed(self) -> list[Stage]:
+        stages = [] if self._contract is None or self._what is None else self._contract.stages
+        return [each for each in stages if each.name not in ("S1", "S2", "answer")]
+
     def settle(self) -> None:
         """Wait until what was asked for is found out."""
         if self._finding is not None:
@@ -126,15 +146,19 @@ class Inspector:
         self._keep_fields(found, frame)
         data = joined if isinstance(intake, ColumnIntake) and intake.as_block else frame
         wanted = [] if self._contract is None else self._contract.stages
-        named = {each.name: each.how for each in wanted if each.how.startswith("method:")}
-        self._keep_estimator(found, data, [e.name for e in wanted if e.name not in named])
-        for name, how in named.items():
-            _keep(found, name, partial(self._called, how.removeprefix("method:"), data))
+        self._keep_computed(found, data)
         _keep(found, "answer", partial(self._model.predict, joined, units[0].params))
         for each in wanted:
             if not any(each.name in some for some in (found.stages, found.missing, found.failed)):
                 found.missing[each.name] = "the model doesn't show it to a replica"
         return found
+
+    def _keep_computed(self, found: Inspection, data: Any) -> None:
+        wanted = [] if self._contract is None else self._contract.stages
+        named = {each.name: each.how for each in wanted if each.how.startswith("method:")}
+        self._keep_estimator(found, data, [e.name for e in wanted if e.name not in named])
+        for name, how in named.items():
+            _keep(found, name, partial(self._called, how.removeprefix("method:"), data))
 
     def _keep_fields(self, found: Inspection, frame: Any) -> None:
         names, values = _fields(frame)
@@ -192,6 +216,8 @@ class Inspector:
             strict=found.strict,
             batched=found.batched,
             batching=found.batching,
+            form=found.form,
+            form_reason=found.form_reason,
         )
         self._known, self._known_by = known, looks
 

@@ -6,7 +6,7 @@ into another one, as ``"false"`` → True or 100.7 → 100.
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from random import Random
 from typing import Any
@@ -79,8 +79,11 @@ class ColumnIntake:
         simple = all(column.type not in _NOT_QUICK for column in columns)
         self._quick = QuickDecoder(self._columns) if simple else None
         self._nested = {each.name: nested(each.nested) for each in columns if each.nested}
-        #: True once the model is known to answer a bare block of doubles as it does a frame.
+        #: True once the model is known to answer a bare block of numbers as it does a frame.
         self.as_block = False
+        #: What makes the input of a converted model out of rows and the columns that they have;
+        #: None for a model as it is.
+        self.feed: Callable[[list[tuple[Any, ...]], Sequence[Column]], Any] | None = None
         #: What was let pass that is not quite right, by field and kind: columns and params that
         #: the signature doesn't name.
         self.counts = Counts()
@@ -139,6 +142,8 @@ class ColumnIntake:
         first: Rows = units[0].data
         if self.as_block and first.layout is self._layout:
             return first.layout.block(_cells(units))
+        if self.feed is not None:
+            return self.feed(_cells(units), first.layout.columns)
         return self.frame(units)
 
     def frame(self, units: Sequence[Unit]) -> Any:

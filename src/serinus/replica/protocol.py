@@ -53,7 +53,8 @@ class Kind(IntEnum):
     #: caller's name, `SEPARATOR` and the request's id (and the trace that it is in), or empty.
     REQUEST = 2
     #: replica → peer: the answer to the REQUEST of that id; ``status`` is HTTP's, ``aux`` the
-    #: model's time for the whole batch in µs, ``batch`` numbers the batch within the replica.
+    #: model's time for the whole batch in µs, ``batch`` numbers the batch within the replica. Its
+    #: meta is empty; inside of a gateway it says how a cache came by the answer.
     RESPONSE = 3
     #: peer → replica: are you alive? Answered between two batches.
     PING = 4
@@ -83,6 +84,8 @@ class Kind(IntEnum):
     #: gateway → controller: body is {token id: seconds since the epoch} as msgpack, when each was
     #: last used; nothing comes back.
     USES = 16
+    #: gateway → controller → every other gateway: body is a list of `quarantine.Death` as msgpack.
+    DEATHS = 17
 
 
 class Format(IntEnum):

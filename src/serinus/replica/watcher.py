@@ -26,6 +26,7 @@ from serinus.replica.answered import Answered, Refused, cells_of
 from serinus.replica.nulled import Nulled
 from serinus.replica.protocol import Frame, Kind
 from serinus.replica.sizes import Sizes
+from serinus.replica.stager import Stager
 from serinus.replica.tally import Tally
 from serinus.replica.unit import Unit
 from serinus.replica.witness import Witness
@@ -70,6 +71,7 @@ class Watcher:
         tally: Tally | None = None,
         nulled: Nulled | None = None,
         sizes: Sizes | None = None,
+        stager: Stager | None = None,
     ) -> None:
         self._know = know
         self._incarnation = incarnation
@@ -96,6 +98,7 @@ class Watcher:
         self._nulled = nulled or Nulled()
         self._sizes = sizes or Sizes()
         self._witness = Witness(None)
+        self._stager = stager
         self._questions: dict[int, Frame] = {}
         self._answers: dict[int, Frame] = {}
         self._wake = threading.Event()
@@ -192,6 +195,8 @@ class Watcher:
     def turn(self) -> None:
         """Count all that waits, then answer who asked. Only the counting thread, or a test."""
         self._count()
+        for record, rows in self._stager.back() if self._stager is not None else ():
+            self._witness.keep(record, rows)
         for key, frame in list(self._questions.items()):
             if key not in self._answers:
                 self._answers[key] = self._answer(frame)
@@ -290,22 +295,29 @@ class Watcher:
                 _log.exception("action=values_not_counted requests=%d", len(same))
 
     def _keep_row(self, caller: str, each: Answered, at: int) -> None:
+        if not self._witness.ready(each.at):
+            return
         entity = self._witness.entity(each.entity(at, self._witness.keys))
         if not self._witness.wants(each.at, entity):
             return
         request = each.requests[at]
-        self._witness.keep(
-            Record(
-                at=each.at,
-                request_id=each.request_id(request),
-                caller=caller,
-                body=request.body,
-                format=request.format.name,
-                answer=each.answers[at].body,
-                entity=entity,
-            ),
-            each.rows_of(at),
+        record = Record(
+            at=each.at,
+            request_id=each.request_id(request),
+            caller=caller,
+            body=request.body,
+            format=request.format.name,
+            answer=each.answers[at].body,
+            entity=entity,
         )
+        rows, stager = each.rows_of(at), self._stager
+        # What is computed of a private value says as much as the value.
+        if (
+            stager is None
+            or self._witness.private
+            or not stager.offer(record, rows, each.units[at])
+        ):
+            self._witness.keep(record, rows)
 
     def _count_refused(self, each: Refused, hour: int) -> None:
         caller = self._tally.caller(each.caller(each.request), hour)

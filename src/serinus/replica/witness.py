@@ -7,7 +7,7 @@ that the contract marks as private.
 import zlib
 from collections import deque
 from collections.abc import Mapping, Sequence
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 from serinus.parity.contract import Contract, Privacy
@@ -25,6 +25,8 @@ _REFUSED = 20
 _ADAPT_S = 10.0
 #: What a record costs beside its bytes.
 _OVERHEAD = 400
+#: What a row of a stage's column costs.
+_STAGED = 64
 
 
 class Witness:
@@ -57,6 +59,11 @@ class Witness:
         self._refused: dict[tuple[str, int], int] = {}
 
     @property
+    def private(self) -> bool:
+        """Whether some of the fields are."""
+        return bool(self._private)
+
+    @property
     def records(self) -> list[Record]:
         """What is kept, oldest first."""
         return [record for _, record in self._records]
@@ -75,6 +82,11 @@ class Witness:
     def entity(self, name: bytes) -> int:
         """The number by which entities are chosen."""
         return zlib.crc32(name, self._seed)
+
+    def ready(self, at: float) -> bool:
+        """False while the rate allows no request, whosever it is."""
+        due = self._allowance + (at - self._allowed_at) * self._per_second >= 1
+        return due or at - self._adapted_at >= _ADAPT_S
 
     def wants(self, at: float, entity: int) -> bool:
         """True for a request of a chosen entity, while the rate allows."""
@@ -133,8 +145,10 @@ class Witness:
             field=record.field,
             detail=detail,
             entity=record.entity,
+            stages=record.stages if not self._private else {},
         )
         size = len(body or b"") + len(kept.answer) + _OVERHEAD + 64 * sum(map(len, rows))
+        size += _STAGED * sum(map(len, chain.from_iterable(kept.stages.values())))
         self._records.append((size, kept))
         self._bytes += size
         self._kept += 1

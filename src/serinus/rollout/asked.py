@@ -4,7 +4,17 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from serinus.rollout.events import Abort, Approve, Event, Pause, Promote, Resume, Retry, Superseded
+from serinus.rollout.events import (
+    Abort,
+    Approve,
+    Diagnosed,
+    Event,
+    Pause,
+    Promote,
+    Resume,
+    Retry,
+    Superseded,
+)
 
 __all__ = ["event_of"]
 
@@ -26,6 +36,8 @@ def event_of(verb: str, actor: str, at: datetime, data: Mapping[str, Any]) -> Ev
             return Retry(at, actor, bool(data.get("fresh_evidence")), _waiver(data))
         case "supersede":
             return Superseded(at, str(data.get("by", "")))
+        case "diagnosed":
+            return Diagnosed(at, actor, str(data.get("fault", "")))
         case _:
             raise ValueError(f"no verb {verb}")
 

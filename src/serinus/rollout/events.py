@@ -14,6 +14,7 @@ __all__ = [
     "Abort",
     "Activate",
     "Approve",
+    "Diagnosed",
     "DropUpdate",
     "Effect",
     "Event",
@@ -184,6 +185,16 @@ class Superseded:
 
 
 @dataclass(frozen=True, slots=True)
+class Diagnosed:
+    """Somebody looked for a fault behind the candidate's answers."""
+
+    at: datetime
+    actor: str
+    #: What was proved, as a phrase; empty: nothing is wrong (any more).
+    fault: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Fault:
     """The controller itself cannot carry this rollout on."""
 
@@ -191,7 +202,9 @@ class Fault:
     reason: str
 
 
-Event = Observed | Promote | Pause | Resume | Approve | Abort | Retry | Superseded | Fault
+Event = (
+    Observed | Promote | Pause | Resume | Approve | Abort | Retry | Superseded | Diagnosed | Fault
+)
 
 
 class Side(Enum):

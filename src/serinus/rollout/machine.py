@@ -18,6 +18,7 @@ from serinus.rollout.consequences import consequences
 from serinus.rollout.events import (
     Abort,
     Approve,
+    Diagnosed,
     Event,
     Fault,
     Observed,
@@ -85,6 +86,7 @@ TABLE: dict[tuple[Phase, type[Event]], frozenset[Phase]] = {
     **{(phase, Pause): frozenset({_P.PAUSED}) for phase in _MOVING},
     **{(phase, Abort): frozenset({_P.ROLLING_BACK}) for phase in _LIVE},
     **{(phase, Superseded): frozenset({_P.ROLLING_BACK}) for phase in _LIVE},
+    **{(phase, Diagnosed): frozenset({phase}) for phase in _LIVE},
     **{(phase, Fault): frozenset({_P.FAILED}) for phase in _LIVE},
 }
 
@@ -124,8 +126,16 @@ def _apply(state: RolloutState, event: Event) -> RolloutState:
             return verbs.abort(state, event)
         case Retry():
             return verbs.retry(state, event)
+        case Superseded() | Diagnosed() | Fault():
+            return _told(state, event)
+
+
+def _told(state: RolloutState, event: Superseded | Diagnosed | Fault) -> RolloutState:
+    match event:
         case Superseded():
             return verbs.supersede(state, event)
+        case Diagnosed():
+            return verbs.diagnosed(state, event)
         case Fault():
             return verbs.fault(state, event)
 
@@ -166,6 +176,8 @@ def why(state: RolloutState) -> str:
     )
     if state.verified:
         lines.append(state.verified)
+    if state.fault:
+        lines.append(f"The last diagnosis of the candidate is {state.fault}.")
     lines.append(f"It waits for {state.waiting_for}.")
     if not state.spec.guardrails:
         lines.append("It has no guardrails: it goes by time and approvals, as its spec says.")

@@ -6,6 +6,7 @@ Every refusal is one sentence that names the field and the nearest thing that wo
 import re
 from collections.abc import Mapping
 
+from serinus.entities import Optimize
 from serinus.errors import InvalidParameterValue
 from serinus.rollout.amount import read_duration, read_fraction, read_share
 from serinus.rollout.fields import (
@@ -45,6 +46,7 @@ _KEYS = (
     "kind",
     "endpoint",
     "candidate",
+    "optimize",
     "unit",
     "strategy",
     "steps",
@@ -87,6 +89,7 @@ def parse_spec(mapping: object, *, path: str = "") -> RolloutSpec:
     _check_strategy_keys(fields, strategy)
     spec = RolloutSpec(
         candidate=fields.read("candidate", read_text, ""),
+        optimize=fields.read("optimize", one_of(Optimize), None),
         endpoint=fields.read("endpoint", read_text, ""),
         unit=fields.read("unit", _unit, Unit()),
         strategy=strategy,
@@ -119,7 +122,7 @@ def refuse_same_model(candidate_digest: str, stable_digest: str, candidate: str)
 
 def _check_self_test(fields: Fields) -> None:
     """A self-test compares stable with itself and never ends at 100 %."""
-    for key in ("candidate", "bake", "registry_alias"):
+    for key in ("candidate", "optimize", "bake", "registry_alias"):
         if fields.raw(key):
             raise InvalidParameterValue(
                 f"{fields.at(key)} does not go with self_test: stable is compared with itself, and "
@@ -215,12 +218,18 @@ def _chance(value: object, path: str) -> float:
 
 
 def _silence(value: object, path: str) -> Silence:
-    fields = Fields(value, path, ("undecided", "no_data", "invalid"))
+    fields = Fields(value, path, ("undecided", "no_data", "invalid", "diagnosis"))
     silence = Silence(
         undecided=fields.read("undecided", one_of(OnSilence), OnSilence.HOLD),
         no_data=fields.read("no_data", one_of(OnSilence), OnSilence.HOLD),
         invalid=fields.read("invalid", one_of(OnSilence), OnSilence.HOLD),
+        diagnosis=fields.read("diagnosis", one_of(OnSilence), OnSilence.HOLD),
     )
+    if silence.diagnosis is OnSilence.ROLLBACK:
+        raise InvalidParameterValue(
+            f"{fields.at('diagnosis')} cannot be rollback: a fault that is found may be a client's "
+            "or stable's too; write hold or advance (abort goes back by hand)."
+        )
     for name, choice in (("undecided", silence.undecided), ("invalid", silence.invalid)):
         if choice is OnSilence.ADVANCE:
             raise InvalidParameterValue(

@@ -24,6 +24,8 @@ def to_mapping(spec: RolloutSpec) -> dict[str, object]:
         written["endpoint"] = spec.endpoint
     # The candidate of a self-test is what serves, and is not asked for.
     written |= {"self_test": True} if spec.self_test else {"candidate": spec.candidate}
+    if spec.optimize is not None:
+        written["optimize"] = spec.optimize.value
     written |= {
         "unit": _unit(spec.unit),
         "strategy": spec.strategy.value,
@@ -49,6 +51,7 @@ def to_mapping(spec: RolloutSpec) -> dict[str, object]:
             "undecided": spec.on.undecided.value,
             "no_data": spec.on.no_data.value,
             "invalid": spec.on.invalid.value,
+            "diagnosis": spec.on.diagnosis.value,
         },
         **_after(spec),
     }

@@ -7,7 +7,7 @@ fractions. `serinus.rollout.parse` reads one from YAML or JSON, `serinus.rollout
 from dataclasses import dataclass
 from enum import Enum
 
-from serinus.entities import WHOLE
+from serinus.entities import WHOLE, Optimize
 from serinus.traffic import Unit
 
 __all__ = [
@@ -160,17 +160,19 @@ class OnSilence(Enum):
 
     HOLD = "hold"
     ROLLBACK = "rollback"
-    #: Only for ``no_data``, and only because the person wrote it.
+    #: Only for ``no_data`` and ``diagnosis``, and only because the person wrote it.
     ADVANCE = "advance"
 
 
 @dataclass(frozen=True, slots=True)
 class Silence:
-    """The spec's ``on``: what to do without a usable verdict."""
+    """The spec's ``on``: what to do without a usable verdict, and on a diagnosed fault."""
 
     undecided: OnSilence = OnSilence.HOLD
     no_data: OnSilence = OnSilence.HOLD
     invalid: OnSilence = OnSilence.HOLD
+    #: A diagnosis that proves a fault: hold or advance. It never rolls back by itself.
+    diagnosis: OnSilence = OnSilence.HOLD
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,6 +258,8 @@ class RolloutSpec:
 
     #: A model URI, e.g. ``models:/flight-delay/2``.
     candidate: str
+    #: The form in which the candidate serves; None: stable's.
+    optimize: Optimize | None = None
     #: Empty when the path of the call names it.
     endpoint: str = ""
     unit: Unit = _EACH_REQUEST

@@ -53,6 +53,7 @@ class Cause(Enum):
     UNDECIDED = "undecided"
     NO_DATA = "no_data"
     INVALID = "invalid"
+    DIAGNOSED = "diagnosed"
     ABORTED = "aborted"
     SUPERSEDED = "superseded"
     CANDIDATE_FAILED = "candidate_failed"
@@ -119,6 +120,8 @@ class RolloutState:
     verified: str = ""
     #: The verification failed, and the policy only warns.
     warned: bool = False
+    #: What the last diagnosis of the candidate proved, as a phrase; empty: nothing.
+    fault: str = ""
     #: The target config is the active one.
     activated: bool = False
     attempt: int = 1

@@ -194,8 +194,19 @@ def _weight_step(state: RolloutState, facts: Facts, at: datetime) -> RolloutStat
 
 
 def _alarm(state: RolloutState, facts: Facts) -> Closed | None:
-    """A verdict that stops it at once, however long the step still has to last."""
-    return gate(state.spec, facts, now_bp=0, next_bp=0)
+    """What stops it at once, however long the step still has to last."""
+    return gate(state.spec, facts, now_bp=0, next_bp=0) or _diagnosed(state)
+
+
+def _diagnosed(state: RolloutState) -> Closed | None:
+    """A fault that was proved in what the candidate serves, unless the spec lets it pass."""
+    if not state.fault or state.spec.on.diagnosis is not OnSilence.HOLD:
+        return None
+    text = (
+        f"a diagnosis of the candidate without a fault (the last one is {state.fault}); promote "
+        "overrides it, abort goes back"
+    )
+    return Closed(Cause.DIAGNOSED, text)
 
 
 def _by_evidence(state: RolloutState, facts: Facts, at: datetime) -> RolloutState:
@@ -216,12 +227,14 @@ def _judge(
     """None when the evidence lets it go on; else the state in which it waits or goes back."""
     ask = gate(state.spec, facts, now_bp=state.candidate_bp, next_bp=next_bp, compare=compare)
     if ask is None:
-        return None
+        found = _diagnosed(state)
+        return None if found is None else _closed(state, at, found)
     forgiving = state.spec.on.no_data is OnSilence.ADVANCE
     if ask.cause is Cause.NO_DATA and forgiving and _patience_over(state, at):
         ask = gate(
             state.spec, facts, now_bp=state.candidate_bp, next_bp=next_bp, forgive_no_data=True
         )
+        ask = ask or _diagnosed(state)
         if ask is None:
             return None
     return _closed(state, at, ask)
@@ -229,7 +242,7 @@ def _judge(
 
 def _closed(state: RolloutState, at: datetime, ask: Closed) -> RolloutState:
     """Hold, pause or go back: what the spec says of this kind of silence."""
-    if ask.cause in (Cause.REGRESSED, Cause.INVALID):
+    if ask.cause in (Cause.REGRESSED, Cause.INVALID, Cause.DIAGNOSED):
         told = f"It stands because it needs {ask.text}."
         return pause(state, ask.cause, told, ask.text)
     if not _patience_over(state, at):

@@ -11,6 +11,7 @@ from serinus.rollout.amount import show_percent
 from serinus.rollout.events import (
     Abort,
     Approve,
+    Diagnosed,
     Fault,
     Pause,
     Promote,
@@ -32,6 +33,7 @@ from serinus.rollout.state import Cause, Override, Phase, Position, RolloutState
 __all__ = [
     "abort",
     "approve",
+    "diagnosed",
     "fault",
     "promote",
     "refused",
@@ -154,6 +156,7 @@ def retry(state: RolloutState, event: Retry) -> RolloutState:
         waived=f"{event.actor}: {event.waive.rstrip('.')}" if event.waive else state.waived,
         verified="",
         warned=False,
+        fault="",
         attempt=attempt,
         evidence_key=f"{state.id}#{attempt}" if event.fresh_evidence else state.evidence_key,
         ended_at=None,
@@ -161,6 +164,11 @@ def retry(state: RolloutState, event: Retry) -> RolloutState:
         reason=f"{event.actor} tries it again (attempt {attempt}).",
         waiting_for="the candidate to be ready",
     )
+
+
+def diagnosed(state: RolloutState, event: Diagnosed) -> RolloutState:
+    """What was found; whether it holds anything up is said by the next look."""
+    return replace(state, fault=event.fault)
 
 
 def fault(state: RolloutState, event: Fault) -> RolloutState:

@@ -122,6 +122,7 @@ def _config(config: EndpointConfig | None) -> dict[str, Any] | None:
             "entity_version": entity.entity_version,
             "replicas": entity.replicas,
             "intake": entity.intake.value,
+            "optimize": entity.optimize.value,
             "environment_vars": sorted(entity.environment_vars),
         }
         for entity in config.entities

@@ -95,9 +95,13 @@ def read_back(
     return tuple(reversed(found))
 
 
-def last_of(connection: Connection, endpoint_id: str, kind: str) -> JournalEntry | None:
-    """The newest entry of one kind that speaks of an endpoint."""
+def last_of(
+    connection: Connection, endpoint_id: str, kind: str, version: str | None = None
+) -> JournalEntry | None:
+    """The newest entry of one kind that speaks of an endpoint (and of one served version)."""
     of_kind = (tables.entries.c.endpoint_id == endpoint_id) & (tables.entries.c.kind == kind)
+    if version is not None:
+        of_kind &= tables.entries.c.data["version"].as_string() == version
     query = select(tables.entries.c.id).where(of_kind)
     newest = connection.execute(query.order_by(tables.entries.c.id.desc()).limit(1)).scalar()
     return read(connection, endpoint_id, newest - 1, 1)[0] if newest is not None else None

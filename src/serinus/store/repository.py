@@ -136,6 +136,7 @@ class Store:
         caller: str | None = None,
         echo: dict[str, object] | None = None,
         rate_limits: tuple[RateLimit, ...] | None = None,
+        cache_ttl_s: float | None = None,
         journal: Sequence[JournalEntry] = (),
     ) -> Endpoint:
         """Change what has no part in a config; None leaves a field as it is.
@@ -151,6 +152,7 @@ class Store:
             "caller": caller,
             "echo": echo,
             "rate_limits": None if rate_limits is None else rows.limits_row(rate_limits),
+            "cache_ttl_ms": None if cache_ttl_s is None else round(cache_ttl_s * 1000),
         }
         with self._database.write() as connection:
             row = configs.live(connection, name)
@@ -357,10 +359,12 @@ class Store:
         with self._database.read() as connection:
             return journals.read(connection, endpoint_id, after, limit)
 
-    def last_entry(self, endpoint_id: str, kind: str) -> JournalEntry | None:
-        """The newest entry of one kind that speaks of the endpoint."""
+    def last_entry(
+        self, endpoint_id: str, kind: str, *, version: str | None = None
+    ) -> JournalEntry | None:
+        """The newest entry of one kind that speaks of the endpoint (and of one version of it)."""
         with self._database.read() as connection:
-            return journals.last_of(connection, endpoint_id, kind)
+            return journals.last_of(connection, endpoint_id, kind, version)
 
 
 def _live(connection: Connection, name: str) -> Endpoint:

@@ -341,7 +341,7 @@ def _refuse(connection: Connection, rollout: StoredRollout, reason: str, at: dat
     entity = target.entity(rollout.state.candidate) if target is not None else None
     if entity is None or entity.model is None:
         return  # it was never fetched: there is nothing to recognise it by
-    digest = entity.model.digest
+    digest = entity.served_digest
     connection.execute(
         delete(table).where(table.c.endpoint_id == rollout.endpoint_id, table.c.digest == digest)
     )

@@ -15,6 +15,7 @@ from serinus.entities import (
     EndpointConfig,
     EnvironmentRef,
     ModelRef,
+    Optimize,
     RateLimit,
     Reading,
     ServedEntity,
@@ -57,6 +58,7 @@ def endpoint_row(endpoint: Endpoint) -> dict[str, Any]:
         "route_optimized": endpoint.route_optimized,
         "is_default": endpoint.default,
         "caller": endpoint.caller,
+        "cache_ttl_ms": round(endpoint.cache_ttl_s * 1000),
         "stopped": endpoint.stopped,
         "echo": endpoint.echo,
         "rate_limits": limits_row(endpoint.rate_limits),
@@ -89,6 +91,7 @@ def endpoint_of(row: Row[Any], configs: dict[tuple[str, int], EndpointConfig]) -
         stopped=row.stopped,
         echo=row.echo,
         rate_limits=msgspec.convert(row.rate_limits, tuple[RateLimit, ...]),
+        cache_ttl_s=row.cache_ttl_ms / 1000,
     )
 
 
@@ -136,6 +139,7 @@ def entity_rows(endpoint_id: str, config: EndpointConfig) -> list[dict[str, Any]
             "replicas": entity.replicas,
             "environment_vars": entity.environment_vars,
             "intake": entity.intake.value,
+            "optimize": entity.optimize.value,
             "echo": entity.echo,
             "creator": entity.creator,
             "created_at": None if entity.created_at is None else to_millis(entity.created_at),
@@ -152,6 +156,8 @@ def entity_progress(entity: ServedEntity) -> dict[str, Any]:
         "environment": asdict(entity.environment) if entity.environment else None,
         "deployment": entity.deployment.value,
         "deployment_message": entity.deployment_message,
+        "form": entity.form,
+        "form_reason": entity.form_reason,
         "build_log": entity.build_log[-BUILD_LOG_LIMIT:],
     }
 
@@ -164,6 +170,9 @@ def _entity_of(row: Row[Any]) -> ServedEntity:
         replicas=row.replicas,
         environment_vars=row.environment_vars,
         intake=Reading(row.intake),
+        optimize=Optimize(row.optimize),
+        form=row.form,
+        form_reason=row.form_reason,
         echo=row.echo,
         model=msgspec.convert(row.model, ModelRef | None),
         environment=msgspec.convert(row.environment, EnvironmentRef | None),

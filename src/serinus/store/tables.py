@@ -71,6 +71,7 @@ endpoints = Table(
     # What clients sent and only want to see again.
     Column("echo", json_type, nullable=False, server_default="{}"),
     Column("rate_limits", json_type, nullable=False, server_default="[]"),
+    Column("cache_ttl_ms", BigInteger, nullable=False, server_default="0"),
     # The highest config version ever given out: a failed update burns its number.
     Column("last_version", Integer, nullable=False),
     Column("active_version", Integer),
@@ -111,6 +112,10 @@ served_entities = Table(
     Column("environment_vars", json_type, nullable=False),
     # How requests are read.
     Column("intake", String(16), nullable=False, server_default="strict"),
+    # What the model is to be converted into, and as what it serves.
+    Column("optimize", String(16), nullable=False, server_default="none"),
+    Column("form", String(16), nullable=False, server_default=""),
+    Column("form_reason", Text, nullable=False, server_default=""),
     Column("echo", json_type, nullable=False),
     Column("model", json_type),
     Column("environment", json_type),

@@ -21,7 +21,7 @@ from serinus.engine.engine import (
     Stage,
     StagePhase,
 )
-from serinus.entities import EnvironmentRef, ModelRef
+from serinus.entities import EnvironmentRef, ModelRef, Optimize
 
 __all__ = ["Call", "FakeEngine", "Script"]
 
@@ -188,7 +188,7 @@ class FakeEngine:
 
     # --- the Engine protocol --------------------------------------------------------------------
 
-    def stage(self, model: ModelRef) -> Stage:
+    def stage(self, model: ModelRef, optimize: Optimize = Optimize.NONE) -> Stage:
         """See `Engine.stage`."""
         self._note("stage", model.digest)
         began, told = self._stages.get(model.digest, (None, None))

@@ -199,4 +199,7 @@ def _entity_copy(entity: ServedEntity) -> ServedEntity:
         entity.creator,
         entity.created_at,
         entity.intake,
+        entity.optimize,
+        entity.form,
+        entity.form_reason,
     )

@@ -133,6 +133,7 @@ class FakeStore:
         caller: str | None = None,
         echo: dict[str, object] | None = None,
         rate_limits: tuple[RateLimit, ...] | None = None,
+        cache_ttl_s: float | None = None,
         journal: Sequence[JournalEntry] = (),
     ) -> Endpoint:
         """See `Store.set_fields`."""
@@ -151,6 +152,7 @@ class FakeStore:
                 caller=bare.caller if caller is None else caller,
                 echo=bare.echo if echo is None else dict(echo),
                 rate_limits=bare.rate_limits if rate_limits is None else rate_limits,
+                cache_ttl_s=bare.cache_ttl_s if cache_ttl_s is None else cache_ttl_s,
             )
             row = configs.update_endpoint(tables, row, at, bare)
             append(tables, journal)

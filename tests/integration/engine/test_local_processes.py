@@ -17,6 +17,7 @@ import pytest
 
 from serinus.engine.engine import EngineUnreachable, Lease, ReplicaPhase
 from serinus.engine.local import LocalEngine
+from serinus.engine.vault import Vault
 from serinus.entities import EnvironmentRef
 from serinus.replica.protocol import Decoder, Frame, Kind, decode_hello, encode
 from tests.integration.engine.local_harness import LocalHarness
@@ -106,6 +107,27 @@ def test_credentials_of_the_server_stay_with_the_server(harness):
     runtime, _, own = seen["PYTHONPATH"].partition(":")
     assert own == "/x"
     assert [each.name for each in Path(runtime).iterdir()] == ["serinus"]
+
+
+def test_a_secret_goes_into_the_process_alone_and_without_it_nothing_starts(harness, tmp_path):
+    vault = Vault(tmp_path / "secrets")
+    vault.put("shop", "key", "canary-secret")
+    engine = harness.open(resolved=vault.resolved)
+
+    def spec(name, reference):
+        made = harness.spec(name, "environment")
+        return replace(made, env_vars={**made.env_vars, "API_KEY": reference})
+
+    engine.ensure(spec("a", "{{secrets/shop/key}}"))
+    reach(harness, "a", ReplicaPhase.READY)
+    written = harness.home / "run" / "replicas" / "a" / "environ"
+    assert "API_KEY=canary-secret" in written.read_text()
+    written.unlink()  # what the replica itself wrote
+    kept = [p for p in harness.home.rglob("*") if p.is_file() and b"canary" in p.read_bytes()]
+    assert kept == []
+    ended = engine.ensure(spec("b", "{{secrets/shop/other}}"))
+    assert ended.phase is ReplicaPhase.EXITED
+    assert "API_KEY refers to the secret shop/other" in ended.message
 
 
 def test_nobody_else_can_read_the_state(harness):

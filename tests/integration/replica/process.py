@@ -22,11 +22,15 @@ class Peer:
 
     def __init__(self, path: str) -> None:
         self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(PATIENCE_S)
-        self.sock.connect(path)
         self._decoder = Decoder()
         self._frames: list[Frame] = []
-        self.hello: Hello = decode_hello(self.next())
+        try:
+            self.sock.settimeout(PATIENCE_S)
+            self.sock.connect(path)
+            self.hello: Hello = decode_hello(self.next())
+        except BaseException:
+            self.sock.close()
+            raise
 
     def next(self) -> Frame:
         """The next frame; raises EOFError when the replica closed."""

@@ -5,6 +5,7 @@ import os
 import socket
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -14,6 +15,7 @@ from typing import Any
 import psutil
 import pytest
 
+from serinus.controller.prober import Prober
 from serinus.engine.artifacts import ModelStore
 from serinus.engine.engine import ReplicaPhase, ReplicaSpec, ReplicaStatus
 from serinus.engine.limits import Limits
@@ -36,7 +38,7 @@ class _NoBuilder:
 class Yard:
     """An engine of one machine, and replicas of the hostile model."""
 
-    def __init__(self, home: Path, limits: Limits) -> None:
+    def __init__(self, home: Path, limits: Limits, **engine: Any) -> None:
         self.home = home
         self.store = ModelStore(home)
         self.limits = limits
@@ -48,6 +50,7 @@ class Yard:
             clock=lambda: datetime.now(UTC),
             environ=os.environ,
             limits=self.limits,
+            **engine,
         )
         self._started = 0
 
@@ -90,9 +93,9 @@ class Yard:
 
 
 @contextlib.contextmanager
-def _yard(limits: Limits) -> Iterator[Yard]:
+def _yard(limits: Limits, **engine: Any) -> Iterator[Yard]:
     with tempfile.TemporaryDirectory(prefix="srn-") as home:
-        yard = Yard(Path(home), limits)
+        yard = Yard(Path(home), limits, **engine)
         yield yard
         for each in yard.engine.list():
             yard.stop(each.spec.replica_id)
@@ -137,11 +140,11 @@ def _ask(peer: Peer, how: str, x: float = 1.0) -> tuple[int, Any]:
     return answer.status, found["predictions"] if answer.status == 200 else found
 
 
-def _send(peer: Peer, how: str) -> None:
+def _send(peer: Peer, how: str, x: float = 1.0) -> None:
     from tests.hostile import row
     from tests.integration.replica.process import request
 
-    peer.send([request(1, row(how))])
+    peer.send([request(1, row(how, x))])
 
 
 @pytest.mark.parametrize(
@@ -277,6 +280,43 @@ def test_46_an_endless_import_ends_at_the_start_deadline(yard: Yard) -> None:
     assert status is not None
     assert "was not ready 3 s after the start" in status.message
     assert (status.exit_code, status.address) == (-9, "")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a keeper")
+def test_a_model_that_lets_no_thread_run_is_late_and_no_worse(neighbour: Peer) -> None:
+    lifeline, held = os.pipe()
+    with _yard(Limits(), lifeline_fd=lifeline, drain_s=0.2) as yard:
+        name, peer = yard.ready()
+        address = yard.reach(name, ReplicaPhase.READY).address
+        patient = Prober(hang_s=30.0, clock=time.monotonic, wake=lambda: None)
+        strict = Prober(hang_s=0.5, clock=time.monotonic, wake=lambda: None)
+        probers = (patient, strict)
+        for each in probers:
+            each.watch({name: address})
+            each.turn()  # who it is
+        time.sleep(0.1)
+        _send(peer, "grip", 20.0)
+        seen: set[str] = set()
+        waiting = threading.Thread(target=peer.next)
+        waiting.start()
+        while waiting.is_alive():
+            for each in probers:
+                each.turn()
+            seen |= strict.hung
+            assert patient.hung == frozenset()
+            assert _ask(neighbour, "double", 2.0) == (200, [4.0])
+            time.sleep(0.05)
+        assert seen == {name}  # which is told from outside, whatever the model holds
+        for each in probers:
+            each.watch({})
+            each.turn()
+        # Nor can it outlive the supervisor, though its own watchdog never gets a turn.
+        _send(peer, "grip", 6000.0)
+        time.sleep(0.2)
+        os.close(held)
+        assert yard.reach(name, ReplicaPhase.EXITED).exit_code == -9
+        peer.close()
+    os.close(lifeline)
 
 
 def _lives(process: psutil.Process) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 
 from serinus.api.app import create_app
+from tests.unit.api.shaped import check_shape
 from tests.unit.controller.world import World
 
 OURS = "/api/serinus/v1/endpoints"
@@ -54,7 +55,9 @@ class Rolling:
             async with httpx.AsyncClient(transport=transport, base_url="http://me:8080") as client:
                 return await client.request(method, path, content=content, headers=sent)
 
-        return asyncio.run(send())
+        answer = asyncio.run(send())
+        check_shape(self.app, answer)
+        return answer
 
     def good(self, method: str, path: str, body: Any = None, **headers: str) -> dict[str, Any]:
         """The answer to a request that must succeed."""
@@ -94,7 +97,7 @@ class Rolling:
         routes = self.endpoint()["config"]["traffic_config"]["routes"]
         return {each["served_entity_name"]: each["traffic_percentage"] for each in routes}
 
-    def update(self, *served: tuple[str, int]) -> httpx.Response:
+    def update(self, *served: tuple[str, int], **headers: str) -> httpx.Response:
         """The whole config anew: versions of ``m`` and their percentages."""
         entities = [{"entity_name": "m", "entity_version": version} for version, _ in served]
         routes = [
@@ -102,4 +105,4 @@ class Rolling:
             for version, percent in served
         ]
         config = {"served_entities": entities, "traffic_config": {"routes": routes}}
-        return self("PUT", f"{THEIRS}/e/config", config)
+        return self("PUT", f"{THEIRS}/e/config", config, **headers)

@@ -19,6 +19,7 @@ from serinus.api.app import create_app
 from serinus.api.rights import _NEEDS, BY_ID, calls, need_of, undeclared
 from serinus.store.repository import Store
 from serinus.store.tokens import Token
+from tests.unit.api.shaped import check_shape
 
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 ONE = "/api/2.0/serving-endpoints/fraud"
@@ -76,7 +77,9 @@ class Api:
             async with httpx.AsyncClient(transport=transport, base_url="http://me") as client:
                 return await client.request(method, path, headers=headers, content=content)
 
-        return asyncio.run(send())
+        answer = asyncio.run(send())
+        check_shape(self.app, answer)
+        return answer
 
     def create(self, name: str = "fraud") -> str:
         """An endpoint; its id."""

@@ -171,6 +171,24 @@ def test_a_finding_is_told_once_and_so_is_its_end(shop: Shop) -> None:
     assert shop.kinds()[-1] == "diagnosis_recovered"
 
 
+def test_what_proves_nothing_neither_ends_a_finding_nor_tells_it_again(plain: Shop) -> None:
+    wrong = rows_like_training(2000, 3)
+    wrong["plan"] = [each.upper() for each in wrong["plan"]]
+
+    def asked(cells: dict[str, list[Any]]) -> str:
+        plain.forget_rows()
+        plain.send("app", cells)
+        return str(plain("POST").json()["verdict"])
+
+    few = rows_like_training(100, 4)
+    assert [asked(each) for each in (wrong, few, wrong)] == ["schema", "inconclusive", "schema"]
+    told = ["diagnosis_finding", "diagnosis_recovered"]
+    assert [each for each in plain.kinds() if each in told] == told[:1]
+    right = rows_like_training(2000, 5)
+    assert [asked(each) for each in (few, right, right)] == ["inconclusive", "healthy", "healthy"]
+    assert [each for each in plain.kinds() if each in told] == told
+
+
 def test_what_was_proved_too_long_ago_allows_nothing(shop: Shop) -> None:
     shop.send("web", rows_like_training(2000, 2))
     assert shop("POST", body={"window": "1h"}).json()["verdict"] == "healthy"
@@ -342,25 +360,40 @@ def test_labels_of_one_decision_only_are_a_feedback_loop(plain: Shop) -> None:
     assert found["detail"] == "drift.scoring", json.dumps(found)
 
 
-def test_a_fault_of_the_candidate_is_a_warning_and_no_hold(plain: Shop) -> None:
+def test_a_fault_of_the_candidate_holds_its_rollout_until_a_person_overrides(plain: Shop) -> None:
+    steps = [{"set_weight": "10%"}, {"pause": {}}, {"set_weight": "50%"}]
     rollout = plain.rolling.good(
-        "POST",
-        "rollouts",
-        {"candidate": "models:/m/2", **BRISK, "steps": [{"set_weight": "10%"}, {"pause": {}}]},
+        "POST", "rollouts", {"candidate": "models:/m/2", **BRISK, "steps": steps}
     )
+    path = f"rollouts/{rollout['id']}"
     now = plain.rolling.until("PAUSED")
     assert now["caution"] is None
     plain.replicas = {"one": Running(model_digest="d2", files_digest="bad")}
     assert plain("POST", body={"version": "m-2"}).json()["detail"] == "model.artefact"
+    # What is known of stable does not hide what is known of the candidate.
+    plain.replicas = {}
+    plain("POST", body={"version": "m-1"})
     now = plain.rolling.now()
     assert now["caution"]["detail"] == "model.artefact"
     assert "m-2 is model.artefact" in now["caution"]["why"]
-    plain.rolling.good("POST", f"rollouts/{rollout['id']}/promote", {"full": True})
-    entries = plain.rolling.good("GET", f"rollouts/{rollout['id']}/journal")["entries"]
-    [told] = [each for each in entries if each["kind"] == "rollout_cautioned"]
-    assert (told["data"]["verb"], told["data"]["detail"]) == ("promote", "model.artefact")
+
+    plain.rolling.good("POST", f"{path}/approve", {})
+    plain.rolling.world.pass_time(60)
+    now = plain.rolling.now()
+    assert (now["phase"], now["weight_bp"]) == ("PAUSED", 1000)
+    assert "diagnosis of the candidate" in now["waiting_for"]
+    entries = plain.rolling.good("GET", f"{path}/journal")["entries"]
+    decided = [each["data"] for each in entries if each["kind"] == "rollout_decided"]
+    assert [each["event"] for each in decided].count("diagnosed") == 1
+    assert decided[-1]["cause"] == "diagnosed"
+
+    plain.rolling.good("POST", f"{path}/promote", {"full": True})
+    entries = plain.rolling.good("GET", f"{path}/journal")["entries"]
+    told = [each for each in entries if each["kind"] == "rollout_cautioned"]
+    assert (told[-1]["data"]["verb"], told[-1]["data"]["detail"]) == ("promote", "model.artefact")
     plain.rolling.until("SUCCEEDED")
     assert plain.rolling.now()["caution"] is None
+    assert plain.rolling.good("GET", f"{path}/replay")["stands"] is True
 
 
 def test_a_diagnosis_of_stable_says_nothing_of_the_candidate(plain: Shop) -> None:

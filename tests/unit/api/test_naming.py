@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from serinus.api.naming import MAX_NAME, checked_name, default_served_name
 from serinus.api.replies import percentages
-from serinus.api.wishes import SECRET
+from serinus.engine.vault import SECRET
 from serinus.entities import WHOLE
 
 

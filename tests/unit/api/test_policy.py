@@ -15,6 +15,7 @@ def test_without_a_policy_there_is_one_that_changes_nothing(rolling):
         "verification": "warn",
         "direct_updates": "allow",
         "caller": None,
+        "cache": None,
     }
     assert rolling.good("GET", "policy") == default
     rolling.update(("2", 100))
@@ -26,7 +27,7 @@ def test_without_a_policy_there_is_one_that_changes_nothing(rolling):
 def test_a_policy_is_kept_as_it_was_given(rolling):
     asked = {"rollout": {"strategy": "canary", "step": {"min_duration": "1m"}}}
     stored = rolling.good("PUT", "policy", asked)
-    unsaid = {"verification": "warn", "direct_updates": "allow", "caller": None}
+    unsaid = {"verification": "warn", "direct_updates": "allow", "caller": None, "cache": None}
     assert stored == {**asked, **unsaid}
     assert rolling.good("GET", "policy") == stored
     rolling.good("PUT", "policy", {})
@@ -49,6 +50,10 @@ def test_a_policy_is_kept_as_it_was_given(rolling):
         ({"caller": "x-team"}, "caller.x-team is not known; known are header, json_path"),
         ({"caller": {"header": "x team"}}, "caller.header is 'x team'; write it like x-team"),
         ({"caller": {"json_path": "a..b"}}, "write it like context.team"),
+        ({"cache": "5s"}, "cache.5s is not known; known are ttl"),
+        ({"cache": {"ttl": 5}}, "cache.ttl is 5 without a unit; write 5s"),
+        ({"cache": {"ttl": "0s"}}, "cache.ttl is '0s'; give a duration from 1ms to 1d."),
+        ({"cache": {"ttl": "25h"}}, "give a duration from 1ms to 1d."),
     ],
 )
 def test_a_bad_policy_is_refused(rolling, policy, words):
@@ -56,6 +61,25 @@ def test_a_bad_policy_is_refused(rolling, policy, words):
     assert (status, code) == INVALID
     assert words in message
     assert rolling.store.rollouts.policy("id-of-e") is None
+
+
+def test_how_long_answers_are_kept_reaches_the_gateways(rolling):
+    routes = rolling.store.routes().endpoints[0]
+    assert (routes.cache_ttl_s, {each.edition for each in routes.served}) == (0.0, {""})
+    rolling.good("PUT", "policy", {"cache": {"ttl": "1500ms"}})
+    assert rolling.good("GET", "policy")["cache"] == {"ttl": "1500ms"}
+    rolling.world.pass_time(1)
+    routes = rolling.store.routes().endpoints[0]
+    assert routes.cache_ttl_s == 1.5
+    [before] = [each.edition for each in routes.served]
+    assert before
+    rolling.update(("2", 100))  # another model and another config: another edition
+    rolling.world.until(lambda: "pending_config" not in rolling.endpoint())
+    assert before not in {each.edition for each in rolling.store.routes().endpoints[0].served}
+    rolling.good("PUT", "policy", {})
+    rolling.world.pass_time(1)
+    routes = rolling.store.routes().endpoints[0]
+    assert (routes.cache_ttl_s, {each.edition for each in routes.served}) == (0.0, {""})
 
 
 def test_where_callers_are_named_reaches_the_gateways(rolling):
@@ -141,6 +165,7 @@ def test_the_held_back_share_is_shown_while_it_bakes(rolling):
     assert {each["name"] for each in shown["config"]["served_entities"]} == {"m-1", "m-2"}
     (listed,) = rolling.good("GET", THEIRS)["endpoints"]
     assert listed == shown
+    rolling.world.pass_time(301)  # by now it is no client that only sends again
     assert rolling.update(("2", 100)).status_code == 409
     rolling.good("POST", "rollouts/current/abort")
     rolling.world.pass_time(1)
@@ -229,7 +254,9 @@ def test_a_newer_update_supersedes_the_rollout_of_the_older(rolling):
     rolling.good("PUT", "policy", REFUSE)
     rolling.update(("2", 100))
     rolling.until("PROGRESSING")
-    assert rolling.update(("2", 100)).status_code == 409
+    before = rolling.endpoint()
+    assert rolling.update(("2", 100)).json() == before  # sent again, and not begun again
+    assert rolling.update(("2", 100), x_serinus_actor="bob").status_code == 409
     rolling.world.pass_time(1)
     assert rolling.update(("3", 100)).status_code == 200
     assert rolling.until("SUCCEEDED")["candidate"] == "m-3"

@@ -22,6 +22,8 @@ def meter(endpoint: str, served: str) -> Meter:
     found.count(200, 0.004, 3_000)
     found.count(201, 0.3, 290_000)
     found.count(500, 700.0)
+    found.cached = {"hit": 5, "miss": 2, "evicted": 1}
+    found.cached_bytes = 2048
     return found
 
 
@@ -29,12 +31,14 @@ def meter(endpoint: str, served: str) -> Meter:
 def condition() -> Condition:
     refused = Meter("fraud", "")
     refused.refuse(429)
-    batched = Batched((4, 2, 0, 1), 14, 2, 5)
+    batched = Batched((4, 2, 0, 1), 14, 2, 5, 11, 12, 13)
     turns = Durations()
     turns.buckets[3] += 2
     turns.seconds = 0.008
+    edge = Meter("", "")
+    edge.refuse(408)
     return Condition(
-        meters=[refused, meter("fraud", "m-1"), meter(ODD, "m-1")],
+        meters=[edge, refused, meter("fraud", "m-1"), meter(ODD, "m-1")],
         served=[ServedCondition("fraud", "m-1", 2500, 2, 1, 7, batched)],
         rollouts=[RolloutCondition("fraud", "PAUSED", 1000, {"latency": "REGRESSED"})],
         newest=12,
@@ -63,6 +67,7 @@ def test_what_is_counted_is_what_prometheus_reads(condition):
     assert value("requests_total", **mine, status="2xx") == 2
     assert value("requests_total", **mine, status="5xx") == 1
     assert value("requests_total", endpoint="fraud", served="", status="4xx") == 1
+    assert value("edge_refusals_total", status="408") == 1
     assert value("request_duration_seconds_bucket", **mine, le="0.005") == 1
     assert value("request_duration_seconds_bucket", **mine, le="600") == 2
     assert value("request_duration_seconds_bucket", **mine, le="+Inf") == 3
@@ -71,6 +76,10 @@ def test_what_is_counted_is_what_prometheus_reads(condition):
     assert value("request_model_seconds_sum", **mine) == pytest.approx(0.293)
     assert value("request_queue_seconds_sum", **mine) == pytest.approx(0.011)
     assert value("requests_in_flight", **mine) == 3
+    assert value("cache_requests_total", **mine, outcome="hit") == 5
+    assert value("cache_requests_total", **mine, outcome="miss") == 2
+    assert value("cache_evictions_total", **mine) == 1
+    assert value("cache_bytes", **mine) == 2048
     assert value("batch_requests_bucket", **mine, le="1") == 4
     assert value("batch_requests_bucket", **mine, le="4") == 6
     assert value("batch_requests_bucket", **mine, le="+Inf") == 7
@@ -127,10 +136,18 @@ def test_histograms_only_rise_and_end_at_their_count(condition):
             assert values[-1] == counts[key]
 
 
+def test_live_values_that_are_not_in_the_counts_are_counted(condition):
+    found = samples(exposition(condition))
+    mine = {"endpoint": "fraud", "served": "m-1"}
+    for what, count in (("rows", 11), ("slices", 12), ("requests", 13)):
+        key = frozenset({**mine, "what": what}.items())
+        assert found["serinus_live_lost_total", key] == count
+
+
 def test_requests_make_no_more_lines(condition):
     before = len(exposition(condition).splitlines())
     for _ in range(1000):
-        condition.meters[1].count(200, 0.01, 100)
+        condition.meters[2].count(200, 0.01, 100)
     assert len(exposition(condition).splitlines()) == before
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import event
 
-from serinus.entities import WHOLE, ConfigUpdate, Reading
+from serinus.entities import WHOLE, ConfigUpdate, Optimize, Reading
 
 ONE = {"entity_name": "a.fraud", "entity_version": "1"}
 TWO = {"entity_name": "a.fraud", "entity_version": "2"}
@@ -27,13 +27,26 @@ def test_how_requests_are_read_is_kept_and_shown(api):
     assert api.store.endpoint("fraud").pending.entities[0].intake is Reading.MLFLOW
 
 
+def test_what_a_model_is_to_be_converted_into_is_kept_and_shown(api):
+    reply = api.create(served_entities=[{**ONE, "optimize": "onnx"}])
+    entity = reply["pending_config"]["served_entities"][0]
+    assert (entity["optimize"], entity["state"]["form"]) == ("onnx", "")
+    assert api.store.endpoint("fraud").pending.entities[0].optimize is Optimize.ONNX
+
+
 def test_a_new_endpoint_is_pending_in_the_words_of_the_clients(api):
     entity = {
         "name": "fraud-1",
         "replicas": 1,
         "intake": "strict",
+        "optimize": "none",
         "workload_size": "Small",
-        "state": {"deployment": "DEPLOYMENT_CREATING", "deployment_state_message": ""},
+        "state": {
+            "deployment": "DEPLOYMENT_CREATING",
+            "deployment_state_message": "",
+            "form": "",
+            "form_reason": "",
+        },
         "creator": "anonymous",
         "creation_timestamp": MILLIS,
     }
@@ -129,7 +142,7 @@ def test_a_version_may_be_a_number_and_a_uri_needs_none(api):
 
 def test_plain_values_of_variables_are_kept_and_never_shown(api):
     reference = "{{secrets/a/b}}"
-    variables = {"PASSWORD": "s3cr3t", "MIXED": f"s3cr3t{reference}", "REFERENCE": reference}
+    variables = {"PASSWORD": "s3cr3t", "MIXED": "s3cr3t{{x}}", "REFERENCE": reference}
     api.create(served_entities=[{**ONE, "environment_vars": variables}])
     assert api.store.endpoint("fraud").pending.entities[0].environment_vars == variables
     reply = api("GET", "fraud")
@@ -154,10 +167,10 @@ def test_what_serinus_does_not_know_is_ignored(api):
     assert (reply["description"], reply["route_optimized"]) == ("who", True)
 
 
-def test_a_taken_name_is_refused_also_to_a_client_that_sends_again(api):
+def test_a_taken_name_is_refused(api):
     api.create()
     api.woken.clear()
-    again = api("POST", "", {"name": "fraud", "config": {"served_entities": [ONE]}})
+    again = api("POST", "", {"name": "fraud", "config": {"served_entities": [TWO]}})
     assert (again.status_code, again.json()["error_code"]) == (409, "RESOURCE_ALREADY_EXISTS")
     assert "fraud already exists" in again.json()["message"]
     assert api.woken == []
@@ -243,7 +256,7 @@ def test_logs_are_asked_of_the_replicas_and_build_logs_of_the_store(api):
     assert api("GET", f"{logs}/logs").json() == {"logs": f"{id_} fraud-1"}
     assert api("GET", f"{logs}/build-logs").json() == {"logs": "resolved\n"}
     api.activate()
-    api("PUT", "fraud/config", {"served_entities": [ONE]})
+    api("PUT", "fraud/config", {"served_entities": [{**ONE, "replicas": 2}]})
     assert api("GET", f"{logs}/build-logs").json() == {"logs": ""}
     earlier = api("GET", f"{logs}/build-logs", params={"config_version": "1"})
     assert earlier.json() == {"logs": "resolved\n"}

@@ -171,7 +171,7 @@ def test_the_history_shows_every_config_with_what_became_of_it(api):
     api.store.fail(endpoint.id, 2, "no", AT)
     good(api("PUT", "fraud/config", {"served_entities": [TWO]}))
     api.activate()
-    good(api("PUT", "fraud/config", {"served_entities": [TWO]}))
+    good(api("PUT", "fraud/config", {"served_entities": [{**TWO, "replicas": 2}]}))
     page = good(api("GET", f"{OURS}/configs?limit=3"))
     assert [(each["config_version"], each["status"]) for each in page["configs"]] == [
         (4, "pending"),

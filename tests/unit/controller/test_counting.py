@@ -105,8 +105,12 @@ def test_an_endpoint_that_takes_a_name_over_begins_at_nothing(counting, clock):
     assert counting.minute("e").requests == 2
     counting.keep({"e"})
     assert len(counting.totals()) == 1
+    gateway.meters.of("").refuse(408)
+    gateway.tell()
     counting.keep({"another"})
-    assert counting.totals() == []
+    assert [(each.endpoint, each.statuses) for each in counting.totals()] == [("", {408: 1})]
+    gateway.meters.keep([])
+    assert [each.endpoint for each in gateway.meters.all()] == [""]
 
 
 def test_only_what_moved_is_told_and_what_is_gone_is_forgotten(counting):

@@ -89,20 +89,23 @@ def test_turns_are_timed_also_those_that_fail(world: World) -> None:
 def test_what_replicas_told_is_added_up_once_and_outlives_them() -> None:
     told = Told()
 
-    def live(incarnation: str, batches: list[int], nan: int = 0) -> Live:
-        return Live(incarnation, 1, "", batches=batches, batched=sum(batches), nan=nan)
+    def live(incarnation: str, batches: list[int], nan: int = 0, lost: int = 0) -> Live:
+        return Live(
+            incarnation, 1, "", batches=batches, batched=sum(batches), nan=nan,
+            dropped=lost, evicted=2 * lost, failed=3 * lost,
+        )  # fmt: skip
 
     for _ in range(3):
         told.take("id", "m", live("a", [1, 2], nan=1))
     told.take("id", "m", live("a", [2, 2], nan=3))
-    told.take("id", "m", live("b", [0, 1, 4]))
+    told.take("id", "m", live("b", [0, 1, 4], lost=5))
     told.take("id", "other", live("c", [1]))
-    assert told.all()["id", "m"] == Batched((2, 3, 4), 9, 3)
+    assert told.all()["id", "m"] == Batched((2, 3, 4), 9, 3, 0, 5, 10, 15)
     for number in range(200):
         told.take("id", "m", live(f"later-{number}", [1]))
         told.take("id", "other", live(f"later-{number}", [1]))
         told.take("id", "other", live("c", [1]))  # it goes on, however many come and go
-    assert told.all()["id", "m"] == Batched((202, 3, 4), 209, 3)
+    assert told.all()["id", "m"] == Batched((202, 3, 4), 209, 3, 0, 5, 10, 15)
     assert told.all()["id", "other"] == Batched((201,), 201)
     told.keep(frozenset())
     assert told.all() == {}

@@ -34,6 +34,7 @@ from serinus.entities import (
     EndpointConfig,
     EnvironmentRef,
     ModelRef,
+    Optimize,
     Reading,
     ServedEntity,
 )
@@ -125,6 +126,37 @@ def test_replicas_that_read_otherwise_are_others() -> None:
     (spec,) = (action.spec for action in only(actions, EnsureReplica))
     assert spec.intake is Reading.MLFLOW
     assert spec.group == group_of("e1", lenient) != group_of("e1", entity())
+
+
+def test_replicas_of_a_converted_model_are_others() -> None:
+    fast = entity(optimize=Optimize.ONNX)
+    actions = reconcile(
+        snapshot(updating(config(1, fast)), replicas=[replica(entity(), ReplicaPhase.READY)])
+    )
+    (spec,) = (action.spec for action in only(actions, EnsureReplica))
+    assert spec.optimize is Optimize.ONNX
+    assert spec.group == group_of("e1", fast) != group_of("e1", entity())
+
+
+def test_a_ready_replica_says_in_which_form_it_serves_and_the_log_keeps_why() -> None:
+    ready = replica(
+        entity(),
+        ReplicaPhase.READY,
+        form="direct",
+        form_reason="no conversion agrees",
+        form_report=("numbers as float32: 2 of 309 rows differ",),
+    )
+    new = entity(build_log="built", deployment=Deployment.CREATING)
+    [saved] = only(reconcile(snapshot(updating(config(1, new)), replicas=[ready])), SaveEntity)
+    assert (saved.entity.form, saved.entity.form_reason) == ("direct", "no conversion agrees")
+    assert saved.entity.build_log.splitlines() == [
+        "built",
+        "numbers as float32: 2 of 309 rows differ",
+        "it serves as direct: no conversion agrees",
+    ]
+    # Said once.
+    again = reconcile(snapshot(updating(config(1, saved.entity)), replicas=[ready]))
+    assert only(again, SaveEntity) == []
 
 
 def test_a_prepared_entity_gets_its_replicas() -> None:

@@ -16,7 +16,7 @@ from serinus.engine.remote import (
     remote_url,
     write_remote,
 )
-from serinus.errors import InvalidParameterValue, PermissionDenied, SerinusError
+from serinus.errors import InvalidParameterValue
 from serinus.replica.protocol import Format, Frame, Kind
 
 URL = "https://models.example.com/serving-endpoints/flights/invocations"
@@ -132,24 +132,24 @@ def test_the_deadline_ends_the_wait() -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "kind"),
+    ("url", "why"),
     [
-        ("https://other.example.com/x", PermissionDenied),
-        ("https://models.example.com:8443/x", PermissionDenied),
-        ("https://models.example.com.evil.com/x", PermissionDenied),
-        ("http://169.254.169.254/latest/meta-data", PermissionDenied),
-        ("http://[::1]/x", PermissionDenied),
-        ("https://user:secret@models.example.com/x", InvalidParameterValue),
-        ("https://models.example.com@evil.com/x", InvalidParameterValue),
-        ("https://models.example.com/x#y", InvalidParameterValue),
-        ("https://models.example.com/x y", InvalidParameterValue),
-        ("https://models.example.com\\@evil.com/x", InvalidParameterValue),
-        ("https:///x", InvalidParameterValue),
-        ("https://models.example.com:99999/x", InvalidParameterValue),
+        ("https://other.example.com/x", "SERINUS_REMOTE_HOSTS=other.example.com:443"),
+        ("https://models.example.com:8443/x", "SERINUS_REMOTE_HOSTS"),
+        ("https://models.example.com.evil.com/x", "SERINUS_REMOTE_HOSTS"),
+        ("http://169.254.169.254/latest/meta-data", "SERINUS_REMOTE_HOSTS"),
+        ("http://[::1]/x", "SERINUS_REMOTE_HOSTS"),
+        ("https://user:secret@models.example.com/x", "password"),
+        ("https://models.example.com@evil.com/x", "password"),
+        ("https://models.example.com/x#y", "character"),
+        ("https://models.example.com/x y", "character"),
+        ("https://models.example.com\\@evil.com/x", "password"),
+        ("https:///x", "no host"),
+        ("https://models.example.com:99999/x", "no port"),
     ],
 )
-def test_only_plain_urls_of_listed_hosts_are_called(url: str, kind: type[SerinusError]) -> None:
-    with pytest.raises(kind):
+def test_only_plain_urls_of_listed_hosts_are_called(url: str, why: str) -> None:
+    with pytest.raises(InvalidParameterValue, match=why):
         check_remote(url, ["models.example.com:443", "127.0.0.1"])
 
 

@@ -142,6 +142,35 @@ def test_what_was_refused_is_counted_by_kind_and_field() -> None:
     assert all(record.body for record in records)
 
 
+def test_what_a_request_says_of_its_lookups_is_counted() -> None:
+    serving = Serving()
+
+    def send(lookups: Any, rows: int = 2) -> None:
+        data = [[500.0, 7, "AA"]] * rows
+        body = {
+            "lookups": lookups,
+            "dataframe_split": {"columns": ["distance", "hour", "carrier"], "data": data},
+        }
+        assert serving.send_body(json.dumps(body).encode(), caller="web") == 200
+
+    send({"distance": {"status": "NOT_FOUND"}, "hour": {"age_s": 100}})
+    send({"distance": {"status": ["PRESENT", "NULL"], "age_s": [60, None]}})
+    # What says nothing that can be read costs nothing but itself.
+    send({"distance": {"status": "LOST", "age_s": -1}, "carrier": {"status": ["PRESENT"]}})
+    send({"distance": 7, "hour": {"age_s": "old"}})
+    for each in (None, [], "x", {"distance": None}, {"a": {"status": "NULL"}}):
+        send(each)
+    send({"distance": {"status": ["PRESENT"] * 3, "age_s": 60.0}}, rows=3)
+    sketch = _cells(serving.look())["web", 1000]
+    fields = sketch.fields
+    assert sketch.rows == 21
+    assert fields["distance"].lookups == {"NOT_FOUND": 2, "PRESENT": 4, "NULL": 1}
+    assert int(fields["distance"].ages.counts.sum()) == 4
+    assert int(fields["hour"].ages.counts.sum()) == 2
+    assert fields["carrier"].lookups == {}
+    assert "a" not in fields
+
+
 def test_what_no_gateway_sent_is_no_live_value() -> None:
     serving = Serving()
     body = b'{"dataframe_split": {"columns": ["distance", "hour", "carrier"], "data": [%s]}}'

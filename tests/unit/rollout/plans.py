@@ -47,6 +47,7 @@ PLANS: dict[str, RolloutSpec] = {
     "blue-green-approve": _plan(
         strategy="blue-green", cutover="approve", preview={"for": "30s"}, bake={"for": "30s"}
     ),
+    "diagnosed": _plan(steps=[{"set_weight": "10%"}], bake={"holdback": "5%", "for": "30s"}),
     "self-test": _self_test(steps=_TWO),
     "shadow": _plan(
         strategy="shadow",

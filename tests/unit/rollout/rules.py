@@ -1,7 +1,7 @@
 """What must hold at every step of every rollout, written from the rules in words."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from serinus.entities import WHOLE
@@ -11,6 +11,7 @@ from serinus.rollout.events import (
     Abort,
     Activate,
     Approve,
+    Diagnosed,
     DropUpdate,
     Effect,
     Event,
@@ -157,8 +158,11 @@ def check_verb(old: RolloutState, new: RolloutState, event: Event) -> None:
     if isinstance(event, Approve) and event.waive:
         assert (new.position, new.step, new.phase) == (old.position, old.step, old.phase)
         assert new.waived == "mia: known"
+    if isinstance(event, Diagnosed):
+        assert replace(new, fault=old.fault, updated_at=old.updated_at) == old, "more than heard"
     if isinstance(event, Retry):
         assert new.phase is Phase.PENDING
+        assert not new.fault, "a fault of an earlier attempt"
         assert not new.warned, "a warning of an earlier attempt"
         assert new.evidence_key == old.evidence_key, "a retry forgot its evidence"
         assert new.attempt == old.attempt + 1
@@ -192,6 +196,7 @@ def check_look(  # noqa: C901, PLR0915 - one list of rules
         assert new.phase is Phase.PAUSED
     if moved:
         assert new.override is Override.NONE, "one override was used twice"
+        check_fault(old)
     if new.position is Position.STEPS and old.position is not Position.STEPS:
         if old.position is Position.SETTLE:
             assert old.override is not Override.NONE
@@ -210,6 +215,16 @@ def check_look(  # noqa: C901, PLR0915 - one list of rules
     passed = new.spec.self_test and new.position is Position.SETTLE is not old.position
     if new.candidate_bp > old.candidate_bp or new.phase is Phase.SUCCEEDED or passed:
         check_rise(old, new, facts, event.at)
+
+
+def check_fault(old: RolloutState) -> None:
+    """A proved fault lets nothing go on from a step that judges, but by a person's word."""
+    ignored = old.spec.on.diagnosis is OnSilence.ADVANCE or old.override is not Override.NONE
+    if not old.fault or ignored:
+        return
+    full = old.position is Position.STEPS and old.candidate_bp == full_bp(old.spec)
+    judges = old.position is Position.BAKE or (old.position is Position.STEPS and not full)
+    assert not judges, "went on with a fault that was proved"
 
 
 def must_go_back(old: RolloutState, facts: Facts) -> bool:

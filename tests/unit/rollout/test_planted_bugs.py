@@ -5,7 +5,7 @@ import pytest
 from serinus.errors import InternalError
 from tests.unit.rollout.plans import PLANS
 from tests.unit.rollout.planted import planted
-from tests.unit.rollout.walk import walk
+from tests.unit.rollout.walk import DIAGNOSES, walk
 
 #: name: (plan that is walked, module, source, source with the bug)
 BUGS: dict[str, tuple[str, str, str, str]] = {
@@ -208,6 +208,18 @@ BUGS: dict[str, tuple[str, str, str, str]] = {
         "    if new.cause not in _BLAMELESS:\n",
         "    if False:\n",
     ),
+    "a step ends in spite of a diagnosed fault": (
+        "diagnosed",
+        "tick",
+        "    if not state.fault or state.spec.on.diagnosis is not OnSilence.HOLD:\n",
+        "    if True:\n",
+    ),
+    "a diagnosed fault rolls back": (
+        "diagnosed",
+        "verbs",
+        "    return replace(state, fault=event.fault)\n",
+        "    return roll_back(state, event.at, Cause.FAULT, event.fault)\n",
+    ),
 }
 
 
@@ -216,7 +228,7 @@ def test_the_walk_catches(bug):
     plan, module, right, wrong = BUGS[bug]
     rules = planted({module: (right, wrong)})
     with pytest.raises((AssertionError, InternalError)):
-        walk(PLANS[plan], rules)
+        walk(PLANS[plan], rules, told=DIAGNOSES if plan == "diagnosed" else ())
 
 
 def test_a_copy_without_a_bug_passes():

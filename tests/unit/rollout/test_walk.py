@@ -6,13 +6,26 @@ from functools import cache
 
 import pytest
 
-from serinus.rollout.events import Abort, Approve, Facts, Observed, PoolState, Resume, Verification
-from serinus.rollout.machine import TABLE, decide
-from serinus.rollout.state import Cause, Phase, RolloutState
+from serinus.errors import InvalidState
+from serinus.rollout.events import (
+    Abort,
+    Approve,
+    Diagnosed,
+    Facts,
+    Observed,
+    PoolState,
+    Promote,
+    Resume,
+    Verification,
+)
+from serinus.rollout.machine import TABLE, decide, why
+from serinus.rollout.spec import OnSilence
+from serinus.rollout.state import Cause, Phase, Position, RolloutState
 from tests.unit.rollout.plans import PLANS
 from tests.unit.rollout.rules import NOW, PATIENCE
 from tests.unit.rollout.walk import (
     ALL_SAFE,
+    DIAGNOSES,
     REGRESSED,
     SILENT,
     Walk,
@@ -23,7 +36,7 @@ from tests.unit.rollout.walk import (
 
 @cache
 def walked(name: str) -> Walk:
-    return walk(PLANS[name])
+    return walk(PLANS[name], told=DIAGNOSES if name == "diagnosed" else ())
 
 
 def healthy(state: RolloutState, **changes: object) -> Facts:
@@ -44,6 +57,8 @@ def run(state: RolloutState, **changes: object) -> RolloutState:
         at += timedelta(seconds=PATIENCE)
         if state.held:
             new = decide(state, Resume(at, "mia")).state
+        elif state.cause is Cause.DIAGNOSED and state.fault:
+            new = decide(state, Diagnosed(at, "mia")).state
         elif state.cause is Cause.APPROVAL:
             new = decide(state, Approve(at, "mia")).state
         else:
@@ -91,6 +106,38 @@ def test_silence_is_not_success(name, said):
     assert (state.phase, state.cause) == (Phase.PAUSED, Cause.NO_DATA)
     first = next(step.weight_bp for step in PLANS[name].steps if step.weight_bp)
     assert state.candidate_bp == first
+
+
+@pytest.mark.parametrize("promoted", [False, True])
+def test_a_proved_fault_holds_until_it_is_gone_or_a_person_says_otherwise(promoted):
+    spec = PLANS["diagnosed"]
+    state = decide(start(spec), Diagnosed(NOW, "mia", "model.bug (exact)")).state
+    at = NOW
+    for _ in range(10):
+        at += timedelta(seconds=PATIENCE)
+        state = decide(state, Observed(at, healthy(state, acknowledged_at=at))).state
+    assert (state.phase, state.cause, state.candidate_bp) == (Phase.PAUSED, Cause.DIAGNOSED, 1000)
+    assert "model.bug (exact)" in state.reason
+    assert "The last diagnosis of the candidate is model.bug (exact)." in why(state)
+    with pytest.raises(InvalidState):
+        decide(state, Resume(at, "mia"))
+    freed = Promote(at, "mia", full=True) if promoted else Diagnosed(at, "mia")
+    state = decide(state, freed).state
+    for _ in range(10):
+        at += timedelta(seconds=PATIENCE)
+        state = decide(state, Observed(at, healthy(state, acknowledged_at=at))).state
+    if promoted:  # the bake asks once more
+        assert (state.position, state.cause) == (Position.BAKE, Cause.DIAGNOSED)
+        state = decide(state, Promote(at, "mia")).state
+    assert run(state).phase is Phase.SUCCEEDED
+
+
+def test_a_spec_may_let_a_diagnosed_fault_pass():
+    on = replace(PLANS["diagnosed"].on, diagnosis=OnSilence.ADVANCE)
+    state = start(replace(PLANS["diagnosed"], on=on))
+    state = decide(state, Diagnosed(NOW, "mia", "model.bug (exact)")).state
+    done = run(state)
+    assert (done.phase, done.fault) == (Phase.SUCCEEDED, "model.bug (exact)")
 
 
 def test_every_edge_of_the_table_is_taken_by_some_plan():

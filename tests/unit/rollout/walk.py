@@ -5,7 +5,7 @@ at once, after the least time a step lasts, or after the patience is over; ages 
 three classes, stages as "acknowledged or not", so the walk is finite.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -14,6 +14,7 @@ from serinus.errors import InvalidState
 from serinus.rollout.events import (
     Abort,
     Approve,
+    Diagnosed,
     Event,
     Facts,
     Fault,
@@ -150,23 +151,30 @@ def verbs() -> tuple[Event, ...]:
     )
 
 
-def walk(spec: RolloutSpec, rules: Rules = REAL) -> Walk:
-    """Every reachable state of ``spec``; AssertionError at the first step that breaks a rule."""
+#: What only the plans named so are told: it doubles the states of a plan.
+DIAGNOSES = (Diagnosed(NOW, "mia", "model.bug (exact)"), Diagnosed(NOW, "mia"))
+
+
+def walk(spec: RolloutSpec, rules: Rules = REAL, *, told: Sequence[Event] = ()) -> Walk:
+    """Every reachable state of ``spec``; AssertionError at the first step that breaks a rule.
+
+    ``told``: what is said to it beside the verbs.
+    """
     seen = Walk()
     first = (canon(start(spec), NOW), Ghost())
     seen.nodes[key(*first)] = first
     queue = [first]
     while queue:
         state, ghost = queue.pop()
-        events: list[Event] = list(verbs())
+        events: list[Event] = [*verbs(), *told]
         events += [Observed(NOW + timedelta(seconds=dt), facts) for dt, facts in looks(state)]
         for event in events:
             seen.steps += 1
-            new, told = step(state, ghost, event, rules)
+            new, beside = step(state, ghost, event, rules)
             if new is state:
                 continue
             seen.edges.add((state.phase, type(event), new.phase))
-            node = (canon(new, event.at), told)
+            node = (canon(new, event.at), beside)
             name = key(*node)
             if name not in seen.nodes:
                 seen.nodes[name] = node
@@ -217,6 +225,7 @@ def key(state: RolloutState, ghost: Ghost) -> tuple:
         state.exposed,
         state.activated,
         state.warned,
+        state.fault,
         ghost,
     )
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from serinus.server.supervisor import StartRefused, Supervisor
+from serinus.server.tls import scheme
 from serinus.settings import SettingsError, load_settings
 
 TLS = {"tls_cert": "c.pem", "tls_key": "k.pem"}
@@ -40,6 +41,13 @@ def test_elsewhere_it_takes_tokens_and_tls(tmp_path: Path, host: str) -> None:
     assert "--behind-tls-proxy" in why
     assert refusal(tmp_path, host=host, auth="required", behind_tls_proxy=True) == ""
     assert refusal(tmp_path, host=host, auth="required", **TLS) == ""
+
+
+def test_urls_say_what_callers_speak(tmp_path: Path) -> None:
+    known = {"home": tmp_path}
+    assert scheme(load_settings(None, {}, known)) == "http"
+    assert scheme(load_settings(None, {}, {**known, **TLS})) == "https"
+    assert scheme(load_settings(None, {}, {**known, "behind_tls_proxy": True})) == "https"
 
 
 def test_half_of_tls_is_none(tmp_path: Path) -> None:

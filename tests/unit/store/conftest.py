@@ -9,6 +9,7 @@ from serinus.entities import (
     EndpointConfig,
     EnvironmentRef,
     ModelRef,
+    Optimize,
     Reading,
     ServedEntity,
 )
@@ -61,6 +62,9 @@ def make_config():
                 creator="ann",
                 created_at=AT,
                 intake=Reading.MLFLOW if number == 2 else Reading.STRICT,
+                optimize=Optimize.ONNX if number == 1 else Optimize.NONE,
+                form="direct" if number == 1 else "",
+                form_reason="because",
             )
             for number in (2, 1)
         )
