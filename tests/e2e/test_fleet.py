@@ -37,8 +37,9 @@ def _busy(server: Running) -> dict[int, float]:
 
 
 def test_replicas_share_die_come_back_and_go_without_a_failure(server: Running) -> None:
+    # The copy in which a replica compared its model with MLflow's may still be ending.
+    eventually(lambda: len(_replicas(server)) == 2, what="two replicas and nothing else")
     started = _replicas(server)
-    assert len(started) == 2
     idle = _busy(server)
     with traffic(server, "fleet") as tally:
         eventually(lambda: tally.answered > 400, what="the answers of two")

@@ -90,7 +90,9 @@ def test_update(api, body):
         api.activate("e")
     if accepted(api("PUT", "e/config", {} if body is None else body)):
         assert api("GET", "e").status_code == 200
-        api.activate("e")
+        # A repeat of the update before makes nothing that could be activated.
+        if api.store.endpoint("e").pending is not None:
+            api.activate("e")
 
 
 @EXAMPLES

@@ -158,7 +158,8 @@ def test_what_a_request_says_of_its_lookups_is_counted() -> None:
     # What says nothing that can be read costs nothing but itself.
     send({"distance": {"status": "LOST", "age_s": -1}, "carrier": {"status": ["PRESENT"]}})
     send({"distance": 7, "hour": {"age_s": "old"}})
-    for each in (None, [], "x", {"distance": None}, {"a": {"status": "NULL"}}):
+    strange: list[object] = [None, [], "x", {"distance": None}, {"a": {"status": "NULL"}}]
+    for each in strange:
         send(each)
     send({"distance": {"status": ["PRESENT"] * 3, "age_s": 60.0}}, rows=3)
     sketch = _cells(serving.look())["web", 1000]
