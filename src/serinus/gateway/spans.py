@@ -27,6 +27,7 @@ _PATHS = ("/serving-endpoints/", "/invocations", "/v2/models/")
 _CONTEXT = frozenset({b"traceparent", b"tracestate"})
 #: How long the end of a gateway waits for the last spans to be sent.
 _FLUSH_S = 2.0
+_GIVE_UP_S = 2.0
 _propagator = TraceContextTextMapPropagator()
 
 
@@ -45,8 +46,8 @@ class Export:
         # What OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES say is stronger.
         resource = Resource.create(named).merge(OTELResourceDetector().detect())
         self._provider = TracerProvider(resource=resource, shutdown_on_exit=False)
-        exporter = OTLPSpanExporter(endpoint=f"{url.rstrip('/')}/v1/traces", timeout=5.0)
-        self._provider.add_span_processor(BatchSpanProcessor(exporter))
+        self._exporter = OTLPSpanExporter(endpoint=f"{url.rstrip('/')}/v1/traces", timeout=5.0)
+        self._provider.add_span_processor(BatchSpanProcessor(self._exporter))
         self.tracer: Tracer = self._provider.get_tracer("serinus", version)
 
     def around(self, application: Application) -> "Traced":
@@ -58,6 +59,9 @@ class Export:
         ending = threading.Thread(target=self._provider.shutdown, name="last-spans", daemon=True)
         ending.start()
         await asyncio.to_thread(ending.join, _FLUSH_S)
+        if ending.is_alive():  # nobody takes them: no batch is tried again
+            self._exporter.shutdown()
+            await asyncio.to_thread(ending.join, _GIVE_UP_S)
 
 
 class Traced:

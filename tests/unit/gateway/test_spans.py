@@ -157,3 +157,4 @@ def test_a_collector_that_is_away_costs_no_request_its_answer_and_no_end_its_tim
     seen = ask(f"http://127.0.0.1:{free_port()}", *[PARENT] * 3000)
     assert len(seen) == 3000
     assert time.monotonic() - began < 30
+    assert "last-spans" not in {each.name for each in threading.enumerate()}
