@@ -60,7 +60,7 @@ class Export:
         ending.start()
         await asyncio.to_thread(ending.join, _FLUSH_S)
         if ending.is_alive():  # nobody takes them: no batch is tried again
-            self._exporter.shutdown()
+            self._exporter.shutdown()  # type: ignore[no-untyped-call]  # theirs
             await asyncio.to_thread(ending.join, _GIVE_UP_S)
 
 
