@@ -12,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-__all__ = ["MODELS", "BenchModel", "Maker", "bodies_of", "pinned", "prepare"]
+__all__ = ["MODELS", "BenchModel", "Maker", "bodies_of", "pinned", "prepare", "save_pipeline"]
 
 #: Saves a model at a path; gives request bodies, and the answer that each must get.
 Maker = Callable[[Path], tuple[list[str], list[Any]]]
@@ -86,9 +86,24 @@ def bodies_of(rows: Any) -> list[str]:
     ]
 
 
-def _logistic(path: Path) -> tuple[list[str], list[Any]]:
+def save_pipeline(pipeline: Any, frame: Any, path: Path) -> None:
+    """Save a fitted scikit-learn pipeline as MLflow saves it, with ``frame`` as its example."""
     import mlflow.sklearn
     from mlflow.models import infer_signature
+
+    mlflow.sklearn.save_model(
+        pipeline,
+        str(path),
+        serialization_format="cloudpickle",
+        signature=infer_signature(frame, pipeline.predict(frame)),
+        input_example=frame.head(3),
+        pip_requirements=pinned(
+            "mlflow", "cloudpickle", "numpy", "pandas", "scikit-learn", "scipy"
+        ),
+    )
+
+
+def _logistic(path: Path) -> tuple[list[str], list[Any]]:
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
@@ -96,16 +111,7 @@ def _logistic(path: Path) -> tuple[list[str], list[Any]]:
     features, target = _breast_cancer()
     pipeline = make_pipeline(StandardScaler(), LogisticRegression())
     pipeline.fit(features, target)
-    mlflow.sklearn.save_model(
-        pipeline,
-        str(path),
-        serialization_format="cloudpickle",
-        signature=infer_signature(features, pipeline.predict(features)),
-        input_example=features.head(3),
-        pip_requirements=pinned(
-            "mlflow", "cloudpickle", "numpy", "pandas", "scikit-learn", "scipy"
-        ),
-    )
+    save_pipeline(pipeline, features, path)
     rows = features.head(_ROWS)
     return bodies_of(rows), [[answer] for answer in pipeline.predict(rows).tolist()]
 

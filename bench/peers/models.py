@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.models import MODELS, BenchModel, Maker, bodies_of, pinned, prepare
+from bench.models import MODELS, BenchModel, Maker, bodies_of, pinned, prepare, save_pipeline
 from bench.peers.environments import ENVIRONMENTS
 
 __all__ = ["ABOUT", "NAMES", "NEEDS", "Case", "case"]
@@ -112,8 +112,6 @@ def _constant(path: Path, seconds: float = 0.0) -> tuple[list[str], list[Any]]:
 
 
 def _boosted(path: Path) -> tuple[list[str], list[Any]]:
-    import mlflow.sklearn
-    from mlflow.models import infer_signature
     from sklearn.compose import make_column_transformer
     from sklearn.ensemble import HistGradientBoostingClassifier
     from sklearn.pipeline import make_pipeline
@@ -140,16 +138,7 @@ def _boosted(path: Path) -> tuple[list[str], list[Any]]:
         HistGradientBoostingClassifier(max_iter=100, early_stopping=False, random_state=1),
     )
     pipeline.fit(frame, labels)
-    mlflow.sklearn.save_model(
-        pipeline,
-        str(path),
-        serialization_format="cloudpickle",
-        signature=infer_signature(frame, pipeline.predict(frame)),
-        input_example=frame.head(3),
-        pip_requirements=pinned(
-            "mlflow", "cloudpickle", "numpy", "pandas", "scikit-learn", "scipy"
-        ),
-    )
+    save_pipeline(pipeline, frame, path)
     rows = _of_both(frame, pipeline.predict(frame))
     return bodies_of(rows), [[answer] for answer in pipeline.predict(rows).tolist()]
 
