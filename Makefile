@@ -4,7 +4,7 @@ UV := .uv/bin/uv
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help setup demo test check format lint types bench bench-full bench-check calibrate diagnose-matrix fuzz simulate clean
+.PHONY: help setup demo test check format lint types bench bench-full bench-check bench-hostile calibrate diagnose-matrix fuzz simulate clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -53,6 +53,9 @@ bench-full: setup  ## Serinus beside its peers and the limits, five models: docs
 
 bench-check: setup  ## instructions of the hot paths against the record; needs valgrind
 	$(BIN)/python -m bench.instructions
+
+bench-hostile: setup  ## what thousands of hostile callers and a wild model cost the others (minutes)
+	$(BIN)/python -m bench.hostile
 
 calibrate: setup  ## error rates and detection times of every test, at full size (minutes)
 	$(BIN)/python -m bench.calibrate

@@ -19,12 +19,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench.answers import Payload, http_request
 from bench.latency import LoadResult
 from bench.load import Job, measure
 from bench.machine import describe, noise_ms
 from bench.models import BenchModel, prepare
 from bench.processes import ProcessTree, free_port, limited_environment
+from bench.servers import payloads
 
 _RESULTS = Path(__file__).resolve().parent / "results" / "overload.json"
 _SERINUS = str(Path(sys.executable).with_name("serinus"))
@@ -61,7 +61,7 @@ def main() -> int:
 
 
 def _overload(tree: ProcessTree, model: BenchModel, seconds: float) -> dict[str, Any]:
-    closed = Job("127.0.0.1", tree.port, _payloads(model), 16, 5.0, warmup=1.0)
+    closed = Job("127.0.0.1", tree.port, payloads(model), 16, 5.0, warmup=1.0)
     capacities = [measure(closed)]
     capacity = capacities[0].rps
     over = replace(
@@ -101,7 +101,7 @@ def _overload(tree: ProcessTree, model: BenchModel, seconds: float) -> dict[str,
 def _recovery(tree: ProcessTree, model: BenchModel, capacity: float) -> float | None:
     """Seconds until a whole second of load at half the capacity is answered, none refused."""
     began = time.monotonic()
-    calm = Job("127.0.0.1", tree.port, _payloads(model), 16, _CALM_S, warmup=0.0, rate=capacity / 2)
+    calm = Job("127.0.0.1", tree.port, payloads(model), 16, _CALM_S, warmup=0.0, rate=capacity / 2)
     while time.monotonic() - began < 60:
         since = time.monotonic() - began
         if not measure(calm).failed:
@@ -118,7 +118,7 @@ def _soak(
     memory: list[float] = []
     results: list[LoadResult] = []
     for _ in range(parts):
-        job = Job("127.0.0.1", tree.port, _payloads(model), 64, seconds / parts, rate=rate)
+        job = Job("127.0.0.1", tree.port, payloads(model), 64, seconds / parts, rate=rate)
         results.append(measure(job))
         memory.append(sum(each.pss for each in tree.memory()))
     return {
@@ -148,17 +148,10 @@ def _serving(model: BenchModel, work: Path) -> Iterator[ProcessTree]:
         port=port,
     )
     try:
-        tree.wait_ready(_payloads(model)[0], 120.0)
+        tree.wait_ready(payloads(model)[0], 120.0)
         yield tree
     finally:
         tree.stop()
-
-
-def _payloads(model: BenchModel) -> list[Payload]:
-    return [
-        Payload(http_request("POST", "/invocations", "127.0.0.1", body), predictions=answer)
-        for body, answer in zip(model.bodies, model.answers, strict=True)
-    ]
 
 
 if __name__ == "__main__":

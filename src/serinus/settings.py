@@ -11,6 +11,9 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from serinus.api.naming import endpoint_name
+from serinus.errors import InvalidParameterValue
+
 __all__ = [
     "CLIENT_VARIABLES",
     "Setting",
@@ -80,6 +83,14 @@ def _text(value: object) -> str:
     if not isinstance(value, str) or not value.strip():
         raise ValueError(f"{value!r} is not a text")
     return value.strip()
+
+
+def _endpoint_name(value: object) -> str:
+    """As the API takes it: the name stands in paths and in the names of replicas."""
+    try:
+        return endpoint_name(_text(value))
+    except InvalidParameterValue as error:
+        raise ValueError(error.message) from error
 
 
 def _path(value: object) -> Path:
@@ -160,10 +171,13 @@ class Settings:
         "MLFLOW_TRACKING_URI",
     )
     model: str | None = _setting(None, _text, "URI or path of a model to serve at once")
-    name: str | None = _setting(None, _text, "endpoint name for that model")
+    name: str | None = _setting(None, _endpoint_name, "endpoint name for that model")
     deadline: float = _setting(60.0, parse_duration, "time after which a request is answered 504")
     queue_limit: int = _setting(
         1024, _whole(1), "requests in flight to one served entity, per gateway, before 429"
+    )
+    max_in_flight: int = _setting(
+        4096, _whole(1), "predictions that one gateway works on at a time; the next one gets 503"
     )
     max_body: int = _setting(16 * 2**20, parse_size, "largest request body")
     max_bodies: int = _setting(
@@ -194,6 +208,9 @@ class Settings:
         10.0, parse_duration, "time after which a request's body must keep up with the least rate"
     )
     body_min_rate: int = _setting(2**10, parse_size, "bytes a second that a body must keep up with")
+    body_deadline: float = _setting(
+        300.0, parse_duration, "time by which all of a body must have come"
+    )
     keep_alive: float = _setting(
         75.0, parse_duration, "time after which a connection without a request is closed"
     )

@@ -14,6 +14,8 @@ from serinus.replica.protocol import Decoder, Frame, FrameError, Kind, encode
 __all__ = ["Prober"]
 
 _PING = encode(Frame(Kind.PING, 1))
+#: A turn so much later than its time was held up by something that holds up everybody.
+_LATE_S = 2.0
 
 
 class _Probe:
@@ -38,6 +40,11 @@ class _Probe:
         if self.asked_at is None:
             self._socket.send(_PING)
             self.asked_at = now
+
+    def forgive(self, seconds: float) -> None:
+        """Count so much of its time as not passed."""
+        if self.asked_at is not None:
+            self.asked_at += seconds
 
     def close(self) -> None:
         self._socket.close()
@@ -65,6 +72,8 @@ class Prober:
         self._addresses: Mapping[str, str] = {}
         self._hung: frozenset[str] = frozenset()
         self._stopping = threading.Event()
+        #: When everybody was asked last.
+        self._turned_at = clock()
 
     @property
     def hung(self) -> frozenset[str]:
@@ -86,6 +95,11 @@ class Prober:
     def turn(self) -> None:
         """Ask everybody once."""
         now, addresses = self._clock(), self._addresses
+        late = now - self._turned_at - self._every_s
+        self._turned_at = now
+        if late > _LATE_S:  # we stood still, and so may they have: no question is older for that
+            for each in self._probes.values():
+                each.forgive(late)
         for replica_id in self._probes.keys() - addresses.keys():
             self._probes.pop(replica_id).close()
         hung = set()

@@ -71,7 +71,8 @@ class Keeper:
                 if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL:
                     self._ask_the_kernel()
                 return status
-            if heard is not None and heard.si_signo != signal.SIGCHLD:
+            # Stopped and continued while it waited, Python makes up what it has heard.
+            if heard is not None and heard.si_signo in _HEARD - {signal.SIGCHLD}:
                 number = signal.SIGKILL if heard.si_signo == _AT_ONCE else heard.si_signo
                 os.kill(self._pid, number)
             if time.monotonic() >= due:  # however many signals keep it awake

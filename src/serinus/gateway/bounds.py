@@ -2,7 +2,15 @@
 
 from dataclasses import dataclass
 
-__all__ = ["EdgeLimits"]
+__all__ = ["HEAP", "EdgeLimits"]
+
+#: Variables by which glibc, where it is the C library, keeps the memory that bodies were in for the
+#: next ones. Else the kernel takes it back and clears it page by page for each body of megabytes,
+#: which costs more than all copies of it.
+HEAP = {
+    "MALLOC_MMAP_THRESHOLD_": str(8 * 1024 * 1024),
+    "MALLOC_TRIM_THRESHOLD_": str(32 * 1024 * 1024),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +34,8 @@ class EdgeLimits:
     body_grace_s: float = 10.0
     #: Bytes a second.
     body_min_rate: int = 1024
+    #: However fast it is, all of a body must have come by then: until it has, it takes up room.
+    body_deadline_s: float = 300.0
     #: How long a connection may rest between two requests.
     keep_alive_s: float = 75.0
     #: How long a caller may leave an answer lying.

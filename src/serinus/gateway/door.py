@@ -45,6 +45,7 @@ class Door:
         times = (
             limits.header_deadline_s,
             limits.body_grace_s,
+            limits.body_deadline_s,
             limits.keep_alive_s,
             limits.send_deadline_s,
         )

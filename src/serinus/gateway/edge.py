@@ -218,15 +218,10 @@ class Connection(Reader, asyncio.Protocol):
                 )
             )
         elif self._reading is not None:
-            late = now - self._body_since - limits.body_grace_s
             if self._held:
                 self._body_since += _AGAIN_S  # it is us who don't read
-            elif self._reading.size < late * limits.body_min_rate:
-                self._refuse(
-                    RequestTooSlow(
-                        f"The body comes slower than {limits.body_min_rate} bytes a second."
-                    )
-                )
+            elif late := self._late_body(self._reading, now - self._body_since):
+                self._refuse(RequestTooSlow(late))
         elif self.idle:
             if self._transport.get_write_buffer_size():
                 self._transport.abort()
@@ -234,6 +229,15 @@ class Connection(Reader, asyncio.Protocol):
                 self._transport.close()
         else:
             self.due = inf
+
+    def _late_body(self, reading: Exchange, took_s: float) -> str:
+        """What is wrong with a body of which that much has come by now; empty: nothing."""
+        limits = self._house.limits
+        if took_s >= limits.body_deadline_s:
+            return f"The body took longer than the {limits.body_deadline_s:g} s it may."
+        if reading.size < (took_s - limits.body_grace_s) * limits.body_min_rate:
+            return f"The body comes slower than {limits.body_min_rate} bytes a second."
+        return ""
 
     def _write_stalls(self) -> bool:
         return self._writable is not None and not self._writable.is_set()
@@ -257,7 +261,8 @@ class Connection(Reader, asyncio.Protocol):
             self.due = self._head_since + limits.header_deadline_s
         elif self._reading is not None:
             # Once the grace is over this has passed, and the rate is looked at again.
-            self.due = (self._body_since or self._house.loop.time()) + limits.body_grace_s
+            patience = min(limits.body_grace_s, limits.body_deadline_s)
+            self.due = (self._body_since or self._house.loop.time()) + patience
         elif self._queue:
             self.due = inf
         else:

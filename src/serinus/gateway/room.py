@@ -1,6 +1,6 @@
-"""How many bytes of request bodies one gateway holds, so that all of them together stay bounded.
+"""How many requests one gateway works on and what their bodies hold, so that both stay bounded.
 
-Small bodies are not counted: those of all connections together fit beside the rest, and counting
+Small bodies are not counted: those of all requests together fit beside the rest, and counting
 would cost each request something. It never waits: what finds no room is refused at once.
 """
 
@@ -8,8 +8,9 @@ from collections.abc import MutableMapping
 from typing import Any
 
 from serinus.errors import TemporarilyUnavailable
+from serinus.evidence.meter import Meter
 
-__all__ = ["COUNTED", "NoRoom", "Room"]
+__all__ = ["COUNTED", "Crowded", "NoRoom", "Room"]
 
 #: Bytes from which on a body is counted: what a connection may have in hand anyway.
 COUNTED = 64 * 1024
@@ -27,14 +28,35 @@ class NoRoom(TemporarilyUnavailable):
         )
 
 
-class Room:
-    """The bodies of one gateway. What a request holds is noted in its scope."""
-
-    __slots__ = ("held", "most")
+class Crowded(TemporarilyUnavailable):
+    """This gateway works on as many requests as it may."""
 
     def __init__(self, most: int) -> None:
+        super().__init__(
+            f"This gateway works on {most} predictions already, which is its limit; try again in "
+            "a moment.",
+            retry_after=1,
+        )
+
+
+class Room:
+    """The predictions of one gateway. What a request holds is noted in its scope."""
+
+    __slots__ = ("held", "inside", "most", "most_inside")
+
+    def __init__(self, most: int, most_inside: int) -> None:
         self.most = most
         self.held = 0
+        #: Requests whose body is here and whose answer is not.
+        self.inside = 0
+        self.most_inside = most_inside
+
+    def enter(self, meter: Meter) -> None:
+        """Count one more, to be taken off `inside` at its end; raises Crowded."""
+        if self.inside >= self.most_inside:
+            meter.refuse(Crowded.status)
+            raise Crowded(self.most_inside)
+        self.inside += 1
 
     def hold(self, scope: MutableMapping[str, Any], size: int) -> None:
         """Have the request hold that many bytes in all; raises NoRoom."""

@@ -18,7 +18,7 @@ from typing import Protocol
 from serinus.replica.connection import Connection
 from serinus.replica.pace import Pace
 from serinus.replica.protocol import Frame, FrameError, Hello, Kind, encode, encode_hello
-from serinus.replica.scorer import Request
+from serinus.replica.scorer import Request, given_up
 
 __all__ = ["Answerer", "Loop"]
 
@@ -30,6 +30,8 @@ _SILENCE_S = 0.2
 _ASIDE_S, _ASIDE_PAUSE_S = 1.0, 0.02
 
 _NO_BOUND = float("inf")
+#: What an unusually long turn still counts for at the next one.
+_FADES = 0.9
 
 Aside = Callable[[Frame], Frame | None]
 
@@ -86,6 +88,8 @@ class Loop:
         self._spare = os.open(os.devnull, os.O_RDONLY)
         self._peers: set[Connection] = set()
         self._queue: deque[tuple[Connection, Request]] = deque()
+        #: What the longest of the last turns took; a little less with each that took less.
+        self._turn_s = 0.0
         self._buffer = memoryview(bytearray(_BUFFER))
         self._draining_since: float | None = None
         self._drain_wanted = False
@@ -215,12 +219,12 @@ class Loop:
         if not batch:
             return
         requests = [request for _, request in batch]
-        if self._pace is None:
-            answers = self._answerer.answer(requests)
-        else:
-            began = self._clock()
-            answers = self._answerer.answer(requests)
-            self._pace.note(size, self._clock() - began)
+        began = self._clock()
+        answers = self._answerer.answer(requests)
+        took = self._clock() - began
+        self._turn_s = max(took, self._turn_s * _FADES)
+        if self._pace is not None:
+            self._pace.note(size, took)
         outgoing: dict[Connection, list[bytes]] = {}
         for (peer, _), answer in zip(batch, answers, strict=True):
             outgoing.setdefault(peer, []).append(_encoded(answer))
@@ -231,6 +235,10 @@ class Loop:
         """What of the queue is answered next, and the bytes of it."""
         batch: list[tuple[Connection, Request]] = []
         queue, most, room, size = self._queue, self._max_batch, _NO_BOUND, 0
+        now = self._clock()
+        while queue and self._too_late(queue[0][1], now):
+            peer, request = queue.popleft()
+            self._send(peer, _encoded(given_up(request.frame)))
         if self._pace is not None and len(queue) > 1:
             left_ms = queue[0][1].frame.aux
             most, room = self._pace.room(left_ms / 1000 if left_ms else _NO_BOUND)
@@ -242,6 +250,15 @@ class Loop:
                 batch.append(entry)
                 size += len(entry[1].frame.body)
         return batch, size
+
+    def _too_late(self, request: Request, now: float) -> bool:
+        """Whether its caller will be gone before it is answered, so that no model need work on it.
+
+        Without this a queue longer than the deadline would never be answered in time again, however
+        long ago the crowd went. Who has waited less than half of its time gets a turn in any case.
+        """
+        limit_s = request.frame.aux / 1000
+        return 0.0 < limit_s < now - request.received + min(self._turn_s, limit_s / 2)
 
     def _answer_aside(self) -> None:
         """One question, when no request waits or when it has waited long enough."""

@@ -17,6 +17,8 @@ from serinus.replica.launch import Launch
 __all__ = ["Watchdog", "trim_log"]
 
 _log = logging.getLogger(__name__)
+#: A look so much later than its time was held up by something that holds up everybody.
+_LATE_S = 2.0
 LOG_LIMIT = 10 * 1024 * 1024
 LOG_KEEP = 1024 * 1024
 
@@ -29,15 +31,19 @@ class Watchdog:
         launch: Launch,
         drain: Callable[[], None],
         *,
-        wall_clock: Callable[[], float],
+        clock: Callable[[], float] = time.monotonic,
         interval_s: float = 0.5,
     ) -> None:
-        """``wall_clock`` is what file times are compared with, in seconds since 1970."""
+        """``clock`` is monotonic seconds."""
         self._launch = launch
         self._drain = drain
-        self._wall_clock = wall_clock
+        self._clock = clock
         self._interval_s = interval_s
         self._lifeline = launch.lifeline_fd
+        #: The lease's time as it was seen last, and how long this process has seen it so.
+        self._renewed = 0.0
+        self._unrenewed_s = 0.0
+        self._looked_at = clock()
 
     def start(self) -> None:
         """Begin to watch; it ends with the process."""
@@ -66,14 +72,28 @@ class Watchdog:
             said, _, _ = select.select([self._lifeline], [], [], self._interval_s)
             if said and not os.read(self._lifeline, 4096):
                 return "the supervisor is gone"
-        if self._launch.lease_path:
-            try:
-                renewed = Path(self._launch.lease_path).stat().st_mtime
-            except OSError:
-                return ""  # no lease was given yet, or its place can't be read: no evidence
-            if self._wall_clock() - renewed > self._launch.lease_ttl_s:
-                return f"no lease for {self._launch.lease_ttl_s:g} s"
+        if self._launch.lease_path and self.lease_ran_out():
+            return f"no lease for {self._launch.lease_ttl_s:g} s"
         return ""
+
+    def lease_ran_out(self) -> bool:
+        """Look at the lease once; whether it has not changed for longer than it holds.
+
+        Only time in which this process was awake counts, and no clock that somebody sets: after a
+        night's sleep of the machine the supervisor is as much there as it was before.
+        """
+        now = self._clock()
+        awake_s = min(now - self._looked_at, self._interval_s + _LATE_S)
+        self._looked_at = now
+        try:
+            renewed = Path(self._launch.lease_path).stat().st_mtime
+        except OSError:
+            return False  # no lease was given yet, or its place can't be read: no evidence
+        if renewed != self._renewed:
+            self._renewed, self._unrenewed_s = renewed, 0.0
+        else:
+            self._unrenewed_s += awake_s
+        return self._unrenewed_s > self._launch.lease_ttl_s
 
     def _trim(self) -> None:
         try:

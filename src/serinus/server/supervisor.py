@@ -16,15 +16,21 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+if __name__ == "__main__":
+    # Libraries load it for its colours where they find it: 5 MB that nobody here looks at.
+    sys.modules["rich"] = None  # type: ignore[assignment]
+
 import msgspec
 import psutil
 import structlog
 
+from serinus.gateway.bounds import HEAP
 from serinus.gateway.hosts import is_loopback
 from serinus.server.child import CONFIG_FAULT, Inheritance, configure_logging
 from serinus.server.children import Child
 from serinus.server.layout import Layout
 from serinus.server.reload import Reload, ReloadStatus
+from serinus.server.start import told_settings
 from serinus.server.tls import tls_context
 from serinus.settings import Settings
 
@@ -35,6 +41,8 @@ _BACKLOG = 2048
 _SETTLED_S = 10.0
 #: A gateway that says nothing for this long is replaced.
 _LEASE_S = 10.0
+#: Longer between two looks, and the supervisor itself stood still: a silence then says nothing.
+_LATE_S = 2.0
 _BACKOFF_S = (0.0, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 _PR_SET_CHILD_SUBREAPER = 36
 
@@ -80,6 +88,8 @@ class Supervisor:
             self.add_gateway()
         self._reload = Reload(self, self._show_reload, drain_s=settings.drain)
         self._reload_wanted = False
+        #: Monotonic time of the last look for gateways that are silent.
+        self._looked_at = time.monotonic()
         self._layout.reload.unlink(missing_ok=True)  # an earlier server's
 
     @property
@@ -114,8 +124,8 @@ class Supervisor:
                 with suppress(BlockingIOError):
                     os.read(wakeup_read, 4096)
             if self._voice_read in readable:
-                self._hear(os.read(self._voice_read, 65536).decode())
-            self._end_silent()
+                self._hear(os.read(self._voice_read, 65536).decode(), time.monotonic())
+            self._end_silent(time.monotonic())
             self._replace()
             if not announced and all(child.ready for child in self._children):
                 announced = True
@@ -160,20 +170,22 @@ class Supervisor:
             self._reload.ask()
         self._reload.turn(time.monotonic())
 
-    def _hear(self, names: str) -> None:
-        now = time.monotonic()
+    def _hear(self, names: str, now: float) -> None:
         for child in self._children:
             if child.name in names.split():
                 child.ready, child.heard_at = True, now
 
-    def _end_silent(self) -> None:
+    def _end_silent(self, now: float) -> None:
         """Kill a gateway that gives no sign of life: it may be serving by routes of long ago.
 
         Only its death lets the controller count a generation as acknowledged without it.
         """
-        now = time.monotonic()
+        late = now - self._looked_at
+        self._looked_at = now
         for child in self._children:
             spoken = child.heard_at > child.started_at
+            if spoken and late > _LATE_S:  # all was stopped, them included: nobody could speak
+                child.heard_at += late
             if child.pid > 0 and spoken and child.speaks and now - child.heard_at > _LEASE_S:
                 _log.error("gateway_silent", name=child.name, pid=child.pid, lease_s=_LEASE_S)
                 os.kill(child.pid, signal.SIGKILL)
@@ -196,6 +208,7 @@ class Supervisor:
             stdin=subprocess.PIPE,
             pass_fds=passed,
             start_new_session=True,  # Ctrl-C in a terminal reaches the supervisor alone
+            env={**HEAP, **os.environ} if child.speaks else None,
         )
         if process.stdin is not None:
             with suppress(BrokenPipeError):  # it died at once; `_reap` will say so
@@ -352,3 +365,7 @@ def _adopt_orphans() -> None:
     """On Linux, processes whose parent dies (replicas of a killed controller) become ours."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+if __name__ == "__main__":
+    sys.exit(serve(told_settings(int(sys.argv[1]))))
