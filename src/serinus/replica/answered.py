@@ -3,7 +3,7 @@
 References only; nothing is copied or looked at until the counting thread does.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any
 
@@ -12,17 +12,23 @@ import numpy as np
 
 from serinus.errors import SerinusError, UnsupportedMediaType
 from serinus.parity.folding import Batch
+from serinus.parity.took import STAGES
+from serinus.replica.breath import with_pauses
 from serinus.replica.intake import Rows
 from serinus.replica.looked import Looked
 from serinus.replica.origin import origin_of
 from serinus.replica.protocol import SEPARATOR, Frame
 from serinus.replica.unit import Unit
 
-__all__ = ["Answered", "Refused", "cells_of"]
+__all__ = ["Answered", "Refused", "Times", "alike", "cells_of"]
 
 #: Fields of one refusal that are counted.
 _REASONS = 20
 _KINDS = {"nothing": "missing", "null": "null", "the same key twice": "duplicate"}
+
+
+#: When each request came; what reading all of them took; when work on these began and ended.
+Times = tuple[Sequence[float], float, float, float]
 
 
 class _Noted(msgspec.Struct, gc=False):
@@ -47,6 +53,15 @@ class Answered(_Noted, gc=False):
     units: Sequence[Unit]
     answers: Sequence[Frame]
     output: Any
+    times: Times | None = None
+
+    def took(self, at: int) -> tuple[float, float, float, float] | None:
+        """Seconds of each of `STAGES` for one request; None where nobody looked at a clock."""
+        if self.times is None:
+            return None
+        received, read, began, ended = self.times
+        model = self.answers[at].aux / 1e6
+        return began - read - received[at], read, model, max(ended - began - model, 0.0)
 
     def columns(self, at: int) -> Any:
         """Equal for requests whose cells can be put together."""
@@ -115,8 +130,26 @@ def _is_odd(output: Any) -> bool:
     return not isinstance(output, np.ndarray | list)
 
 
-def cells_of(some: Sequence[tuple[Answered, int]]) -> Batch:
-    """One batch of requests that have equal `Answered.columns`."""
+def alike(some: Iterable[tuple[Answered, int]], most: int) -> Iterator[list[tuple[Answered, int]]]:
+    """Requests of equal columns, together up to so many rows."""
+    by_columns: dict[Any, list[tuple[Answered, int]]] = {}
+    for each, at in some:
+        by_columns.setdefault(each.columns(at), []).append((each, at))
+    for same in by_columns.values():
+        waiting: list[tuple[Answered, int]] = []
+        rows = 0
+        for each, at in same:
+            waiting.append((each, at))
+            rows += each.units[at].rows or 1
+            if rows >= most:
+                yield waiting
+                waiting, rows = [], 0
+        if waiting:
+            yield waiting
+
+
+def cells_of(some: Sequence[tuple[Answered, int]], pause: Callable[[], None]) -> Batch:
+    """One batch of requests that have equal `Answered.columns`; it takes a millisecond or two."""
     first = some[0][0].units[some[0][1]].data
     rows = sum(each.units[at].rows or 0 for each, at in some)
     columns: dict[str, Any] = {}
@@ -127,7 +160,7 @@ def cells_of(some: Sequence[tuple[Answered, int]]) -> Batch:
     elif hasattr(first, "columns") and hasattr(first, "iloc"):
         columns = {str(n): first.iloc[:, i].tolist() for i, n in enumerate(first.columns)}
     looked = Looked()
-    for each, at in some:
+    for each, at in with_pauses(some, pause):
         looked.add(each.requests[at].body, each.units[at].rows or 0)
     return Batch(
         rows=rows,
@@ -137,7 +170,13 @@ def cells_of(some: Sequence[tuple[Answered, int]]) -> Batch:
         extra=sum(each.units[at].extra > 0 for each, at in some),
         lookups=looked.statuses,
         ages=looked.ages,
+        took=_took(some),
     )
+
+
+def _took(some: Sequence[tuple[Answered, int]]) -> dict[str, Any]:
+    known = [each.took(at) for each, at in some if each.times is not None]
+    return dict(zip(STAGES, zip(*known, strict=True), strict=True)) if known else {}
 
 
 def _outputs(some: Sequence[tuple[Answered, int]]) -> Iterator[Any]:

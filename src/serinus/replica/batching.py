@@ -12,7 +12,9 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from serinus.errors import described
 from serinus.replica.answer import Uncuttable, count_rows, jsonable
+from serinus.replica.excerpt import excerpt
 from serinus.replica.unit import Intake, Unit
 
 __all__ = ["Proof", "prove"]
@@ -115,7 +117,7 @@ def _differ(
     except (Uncuttable, _WrongCount) as error:
         return str(error) or "the answer has no rows"
     except Exception as error:  # noqa: BLE001 - a model may raise anything
-        return f"it raised {type(error).__name__}: {error}"
+        return f"it raised {described(error)}"
     for at, (answer, (_, alone)) in enumerate(zip(together, rows, strict=True)):
         if not _alike(alone, answer, scale):
             return f"row {at} was {_short(alone)} alone and is {_short(answer)}"
@@ -184,5 +186,4 @@ def _collect(answer: Any, at: tuple[Any, ...], sizes: dict[Any, list[float]]) ->
 
 
 def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."
+    return excerpt(repr(value), 80)

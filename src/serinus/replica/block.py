@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from serinus.replica.arithmetic import arithmetic
 from serinus.replica.intake import ColumnIntake
 from serinus.replica.layout import block_type
 from serinus.replica.unit import Unit
@@ -63,11 +64,14 @@ def _asked(predict: Predict, inputs: list[Any]) -> tuple[list[Any], set[str]]:
 
 
 def shortened(estimator: Any, method: str) -> Callable[[Any], Any]:
-    """The estimator's method; of a plain pipeline its steps one by one, past its own checks."""
+    """The estimator's method; of a plain pipeline its steps one by one, past its own checks.
+
+    Where all that is arithmetic of a few arrays, only that.
+    """
     whole: Callable[[Any], Any] = getattr(estimator, method)
     kind = type(estimator)
     if kind.__module__ != "sklearn.pipeline" or kind.__name__ != "Pipeline":
-        return whole
+        return arithmetic([estimator], method, whole)
     if getattr(estimator, "transform_input", None) or any(
         not hasattr(each, "fit") for _, each in estimator.steps
     ):
@@ -80,7 +84,7 @@ def shortened(estimator: Any, method: str) -> Callable[[Any], Any]:
             data = transform(data)
         return last(data)
 
-    return short
+    return arithmetic([step for _, step in estimator.steps], method, short)
 
 
 def _numeric(estimator: Any) -> list[Any]:

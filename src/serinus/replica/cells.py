@@ -16,6 +16,7 @@ import numpy as np
 
 from serinus.errors import BadRequest
 from serinus.replica.card import ColumnType
+from serinus.replica.excerpt import excerpt
 
 __all__ = [
     "DTYPES",
@@ -277,17 +278,13 @@ def _refused(value: Any, kind: str = "") -> Refused:
         text = repr(value)
     except ValueError:  # more digits than Python writes down
         text = f"a whole number of {value.bit_length()} bits"
-    return Refused(_short(text), kind)
+    return Refused(excerpt(text), kind)
 
 
 def _quoted(text: str) -> str:
     # Cut before it is written: a cell may be megabytes.
-    shown = _short(text, 58)
+    shown = excerpt(text, 58)
     try:
         return msgspec.json.encode(shown).decode()
     except UnicodeError:  # half a surrogate pair, which no JSON can hold
         return ascii(shown)
-
-
-def _short(text: str, most: int = 60) -> str:
-    return text if len(text) <= most else text[: most - 3] + "..."

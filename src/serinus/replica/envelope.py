@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from serinus.errors import BadRequest
+from serinus.replica.excerpt import excerpt
 from serinus.replica.keys import all_differ, count_keys, find_doubled
 
 __all__ = ["FORMS", "MAX_DEPTH", "Envelope", "open_envelope", "open_leniently", "read_json"]
@@ -95,7 +96,7 @@ def _refuse_doubled(body: bytes) -> None:
     doubled = find_doubled(body)
     if doubled is None:
         return
-    key, row = doubled[0] if len(doubled[0]) <= 60 else doubled[0][:57] + "...", doubled[1]
+    key, row = excerpt(doubled[0]), doubled[1]
     got = "the same key twice"
     place = "The request body" if row is None else f"Row {row}"
     raise BadRequest(

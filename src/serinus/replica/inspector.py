@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from serinus.errors import BadRequest, InternalError, SerinusError
+from serinus.errors import BadRequest, InternalError, SerinusError, described
 from serinus.parity.arrays import StageValues
 from serinus.parity.columns import columns_of
 from serinus.parity.contract import Contract, Stage
@@ -93,7 +93,7 @@ class Inspector:
             return _failure(frame.id, BadRequest(f"The question can't be read: {error}."))
         except BaseException as error:  # noqa: BLE001 - sys.exit must not end the process
             _log.exception("action=inspect_failed")
-            return _failure(frame.id, InternalError(f"The inspection met {_words(error)}."))
+            return _failure(frame.id, InternalError(f"The inspection met {described(error)}."))
 
     def inspect(self, requests: Sequence[tuple[bytes, Format]]) -> Inspection:
         """The stages of these requests; raises BadRequest for too many rows."""
@@ -180,7 +180,7 @@ class Inspector:
             except BaseException as error:  # noqa: BLE001 - SystemExit too: it is the model's
                 rest = [each for each in wanted if each[:2] in ("S3", "S4", "S5")]
                 name = next((each for each in rest if each not in done), "S3")
-                found.failed[name] = _words(error)
+                found.failed[name] = described(error)
                 return
             done.add(name)
             _keep_output(found, name, output)
@@ -247,7 +247,7 @@ def _keep(found: Inspection, name: str, compute: Callable[[], Any]) -> None:
     try:
         output = compute()
     except BaseException as error:  # noqa: BLE001 - SystemExit too: it is the model's
-        found.failed[name] = _words(error)
+        found.failed[name] = described(error)
     else:
         _keep_output(found, name, output)
 
@@ -320,8 +320,3 @@ def _tried(find: Callable[[], Any]) -> Any:
 
 def _failure(id_: int, error: SerinusError) -> Frame:
     return Frame(Kind.INSPECTION, id_, error_body(error), format=Format.JSON, status=error.status)
-
-
-def _words(error: BaseException) -> str:
-    text = str(error)
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -7,6 +7,7 @@ model computes on the very same bits; a row has them alone as among others. Noth
 import contextlib
 import importlib
 from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -64,7 +65,7 @@ class Layout:
 
     def block(self, rows: Sequence[Sequence[Any]]) -> Any:
         """Rows by columns of one type, in the memory order of a frame built by column."""
-        return np.asfortranarray(np.array(rows, dtype=self._block))
+        return np.asfortranarray(_numbers(rows, len(self.columns), self._block))
 
     def frame(self, columns: Columns, count: int) -> Any:
         """A data frame of ``count`` rows."""
@@ -78,6 +79,8 @@ class Layout:
                 block = np.empty((len(some), count), dtype=object)
                 for at, values in enumerate(some):
                     block[at] = array(values, ColumnType.NESTED)
+            elif dtype.kind in "if":
+                block = _numbers(some, count, dtype)
             else:
                 block = np.array(some, dtype=dtype)
             blocks.append((block, placement))
@@ -93,6 +96,12 @@ class Layout:
             text = column.type is ColumnType.STRING
             arrays[column.name] = self._to_text(values) if text else array(values, column.type)
         return self._pandas.DataFrame(arrays, columns=self.index)
+
+
+def _numbers(lines: Sequence[Sequence[Any]], width: int, dtype: Any) -> Any:
+    """As ``np.array(lines, dtype)``, which looks at each cell twice: once to find out the shape."""
+    made = np.fromiter(chain.from_iterable(lines), dtype, len(lines) * width)
+    return made.reshape(len(lines), width)
 
 
 def _upright(made: Any) -> Any:

@@ -13,7 +13,6 @@ import logging
 import os
 import signal
 import sys
-import time
 import traceback
 from dataclasses import replace
 from pathlib import Path
@@ -51,8 +50,7 @@ def main(directory: Path) -> int:
             os._exit(1)
         loops[0].drain()
 
-    # File times are compared with this clock; nothing else here needs to know the time of day.
-    Watchdog(launch, drain, wall_clock=time.time).start()  # noqa: TID251
+    Watchdog(launch, drain).start()
     try:
         # Imports NumPy and the model's packages, hence after the limits are set.
         serving = importlib.import_module("serinus.replica.serving")

@@ -10,6 +10,7 @@ import numpy as np
 
 from serinus.replica.card import ColumnType
 from serinus.replica.cells import DTYPES, EXPECTED, Refused, check
+from serinus.replica.excerpt import excerpt
 
 __all__ = ["Nested", "describe", "nested"]
 
@@ -111,15 +112,15 @@ def _object(properties: dict[str, Nested], required: set[str]) -> Nested:
         if not _is_object(value, optional):
             return None
         for name in sorted(required - value.keys()):
-            raise Misfit(Refused("nothing", "missing"), f".{_short(name)}", "a value")
+            raise Misfit(Refused("nothing", "missing"), f".{excerpt(name)}", "a value")
         for name in sorted(value.keys() - properties.keys()):
             raise Misfit(
                 Refused("a property that the signature does not name", "extra"),
-                f".{_short(name)}",
+                f".{excerpt(name)}",
                 f"nothing but {', '.join(sorted(properties))}",
             )
         return {
-            name: _inside(properties[name], each, name not in required, f".{_short(name)}")
+            name: _inside(properties[name], each, name not in required, f".{excerpt(name)}")
             for name, each in value.items()
         }
 
@@ -131,7 +132,8 @@ def _map(inner: Nested) -> Nested:
         if not _is_object(value, optional):
             return None
         return {
-            name: _inside(inner, each, optional, f".{_short(name)}") for name, each in value.items()
+            name: _inside(inner, each, optional, f".{excerpt(name)}")
+            for name, each in value.items()
         }
 
     return take
@@ -179,7 +181,3 @@ def _checked(value: Any, type_: ColumnType, step: str) -> Any:
         return check(value, type_)
     except Refused as refused:
         raise Misfit(refused, step, EXPECTED[type_]) from None
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= 60 else name[:57] + "..."

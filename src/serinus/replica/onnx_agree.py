@@ -10,9 +10,11 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from serinus.errors import described
 from serinus.parity.contract import Contract, Stage, Tolerance
 from serinus.parity.gates.comparing import compare, in_order
 from serinus.parity.stages import tolerance_of
+from serinus.replica.excerpt import excerpt
 from serinus.replica.onnx_plan import Guard
 from serinus.replica.onnx_rows import Rows
 from serinus.replica.unit import Unit
@@ -59,7 +61,7 @@ def answers_of(ask: Ask, units: Sequence[Unit]) -> Answers:
             try:
                 parts.append(ask([unit]))
             except Exception as error:  # noqa: BLE001 - as above
-                refused[at] = f"{type(error).__name__}: {error}".splitlines()[0]
+                refused[at] = described(error).splitlines()[0]
         names = parts[0].keys() if parts else ()
         return Answers({n: np.concatenate([part[n] for part in parts]) for n in names}, refused)
 
@@ -138,10 +140,8 @@ def _told(one: Any, other: Any, row: int) -> str:
 
 
 def _cells(unit: Unit) -> str:
-    text = msgspec.json.encode(unit.data.cells[0]).decode()
-    return text if len(text) <= _LONG else text[: _LONG - 3] + "..."
+    return excerpt(msgspec.json.encode(unit.data.cells[0]).decode(), _LONG)
 
 
 def _short(value: Any) -> str:
-    text = str(value.tolist() if hasattr(value, "tolist") else value)
-    return text if len(text) <= 60 else text[:57] + "..."
+    return excerpt(str(value.tolist() if hasattr(value, "tolist") else value))

@@ -21,7 +21,7 @@ import msgspec
 import numpy as np
 
 from serinus.entities import Reading
-from serinus.errors import SerinusError
+from serinus.errors import SerinusError, described
 from serinus.parity.contract import Contract
 from serinus.parity.folder import (
     DIRECTORY,
@@ -74,7 +74,7 @@ def converted(card: Card, source: Source) -> tuple[Model | None, Standing]:
             return _loaded(card, directory, known), _standing(known)
         except Exception as error:  # noqa: BLE001 - files may be gone; the original serves
             _log.warning("action=converted_not_loaded error=%r", error)
-            why = f"the converted model can't be loaded ({type(error).__name__}: {error})"
+            why = f"the converted model can't be loaded ({described(error)})"
             return None, _standing(Kept(False, why))
 
 
@@ -143,7 +143,7 @@ def try_conversion(path: Path, directory: Path) -> Kept:
     except CantConvert as error:
         return Kept(False, f"it can't be converted: {error}")
     except Exception as error:  # noqa: BLE001 - a model and a converter may raise anything
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        reason = described(error).splitlines()[0]
         return Kept(False, f"the conversion met {reason[:300]}")
 
 

@@ -26,6 +26,7 @@ __all__ = [
     "Hello",
     "Kind",
     "encode",
+    "request_head",
 ]
 
 PROTOCOL_VERSION = 1
@@ -49,8 +50,9 @@ class Kind(IntEnum):
 
     #: replica → peer, first on every connection; meta is a `Hello`.
     HELLO = 1
-    #: peer → replica: score ``body``; ``aux`` is the time left in ms (0: no deadline); meta is the
-    #: caller's name, `SEPARATOR` and the request's id (and the trace that it is in), or empty.
+    #: peer → replica: score ``body``; ``aux`` is the time left in ms (0: no deadline), and what
+    #: would be answered after it may not be answered at all; meta is the caller's name, `SEPARATOR`
+    #: and the request's id (and the trace that it is in), or empty.
     REQUEST = 2
     #: replica → peer: the answer to the REQUEST of that id; ``status`` is HTTP's, ``aux`` the
     #: model's time for the whole batch in µs, ``batch`` numbers the batch within the replica. Its
@@ -141,6 +143,17 @@ def encode(frame: Frame) -> bytes:
     return b"".join((header, frame.meta, frame.body))
 
 
+def request_head(id_: int, size: int, meta: bytes, format_: Format, left_ms: int) -> bytes:
+    """What is before the ``size`` bytes of a REQUEST's body, as `encode` has it; raises FrameError.
+
+    One is sent for each request of a gateway, which needs no `Frame` of it.
+    """
+    length = len(meta) + size
+    if length > MAX_FRAME:
+        raise FrameError(f"a frame of {length} bytes is over the limit of {MAX_FRAME}")
+    return _HEADER.pack(length, _REQUEST, format_, 0, id_, len(meta), left_ms, 0) + meta
+
+
 def encode_hello(hello: Hello) -> bytes:
     """A HELLO frame."""
     return encode(Frame(Kind.HELLO, meta=msgspec.msgpack.encode(hello)))
@@ -187,10 +200,11 @@ class Decoder:
             if len(buffer) < self._needed:
                 return []
             # The rest is cut off by replacing the buffer, so that no view of it has to be let go.
-            whole = memoryview(bytes(buffer))
+            whole = bytes(buffer)
         else:
-            # Most chunks hold whole frames, which never see the buffer.
-            whole = memoryview(data)
+            # Most chunks hold whole frames, which never see the buffer. Bytes are cut at less cost
+            # than a view, of whose pieces bytes are to be made.
+            whole = bytes(data)
         frames: list[Frame] = []
         at, end = 0, len(whole)
         self._needed = HEADER_SIZE
@@ -208,8 +222,8 @@ class Decoder:
                     Frame(
                         _KINDS[kind],
                         id_,
-                        bytes(whole[body_at:after]),
-                        bytes(whole[at + HEADER_SIZE : body_at]) if meta else b"",
+                        whole[body_at:after],
+                        whole[at + HEADER_SIZE : body_at],
                         _FORMATS[format_],
                         status,
                         aux,
@@ -229,5 +243,6 @@ class Decoder:
         raise FrameError(reason)
 
 
+_REQUEST = int(Kind.REQUEST)
 _KINDS = {int(kind): kind for kind in Kind}
 _FORMATS = {int(format_): format_ for format_ in Format}

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from serinus.errors import BadRequest, DeadlineExceeded, InternalError, SerinusError
+from serinus.errors import BadRequest, DeadlineExceeded, InternalError, SerinusError, described
 from serinus.replica.answer import (
     BadAnswer,
     Uncuttable,
@@ -20,6 +20,7 @@ from serinus.replica.answer import (
     cut,
     error_body,
 )
+from serinus.replica.answered import Times
 from serinus.replica.model import Model
 from serinus.replica.nulled import Nulled
 from serinus.replica.oip import OpenInference
@@ -28,7 +29,7 @@ from serinus.replica.protocol import Format, Frame, Kind
 from serinus.replica.sizes import Sizes
 from serinus.replica.unit import Unit
 
-__all__ = ["Observer", "Request", "Scorer"]
+__all__ = ["Observer", "Request", "Scorer", "given_up"]
 
 _log = logging.getLogger(__name__)
 _U32 = 0xFFFFFFFF
@@ -50,6 +51,7 @@ class Observer(Protocol):
         units: Sequence[Unit],
         answers: Sequence[Frame],
         output: Any,
+        times: Times | None = None,
     ) -> None:
         """The model answered these together."""
         ...
@@ -91,6 +93,9 @@ class Scorer:
         self._oip_asked = False
         self._clock = clock
         self._batch = 0
+        #: For the observer: when those of one group came, what reading took, when work on it began.
+        self._received: list[float] = []
+        self._read_s = self._began = 0.0
 
     def answer(self, requests: Sequence[Request]) -> list[Frame]:
         """One RESPONSE for each request, in the same order."""
@@ -105,7 +110,12 @@ class Scorer:
             # A unit without a key shares with nobody: its own place is its key.
             key = unit.key if self._batched and unit.key is not None else (None, at)
             groups.setdefault(key, []).append((at, unit))
+        if self._observer is not None:
+            self._began = self._clock()
+            self._read_s = self._began - began
         for group in groups.values():
+            if self._observer is not None:
+                self._received = [requests[at].received for at, _ in group]
             frames = [requests[at].frame for at, _ in group]
             found = self._group(frames, [unit for _, unit in group])
             for (at, _), frame in zip(group, found, strict=True):
@@ -133,7 +143,7 @@ class Scorer:
             return self._failure(frame.id, error)
         except Exception as error:  # noqa: BLE001 - a fault in reading must not end the process
             _log.exception("action=read_failed", extra=marks(frame))
-            return self._failure(frame.id, InternalError(_words(error)))
+            return self._failure(frame.id, InternalError(described(error)))
 
     def _described(self, frame: Frame, oip: OpenInference) -> Frame:
         content = oip.metadata
@@ -155,7 +165,8 @@ class Scorer:
             except BaseException as error:  # noqa: BLE001 - SystemExit too: it is the model's
                 # One of them spoilt it, or the batch itself did: each is asked again alone.
                 _log.info("action=batch_split requests=%d error=%r", len(units), error)
-        return [self._alone(frame, unit) for frame, unit in zip(frames, units, strict=True)]
+        pairs = zip(frames, units, strict=True)
+        return [self._alone(frame, unit, at) for at, (frame, unit) in enumerate(pairs)]
 
     def _together(self, frames: Sequence[Frame], units: list[Unit]) -> list[Frame]:
         output, took = self._predict(units)
@@ -171,10 +182,10 @@ class Scorer:
         ]
         self.nulled.look(output, [answer.body for answer in answers])
         if self._observer is not None:
-            self._observer.answered(frames, units, answers, output)
+            self._observer.answered(frames, units, answers, output, self._times(self._received))
         return answers
 
-    def _alone(self, frame: Frame, unit: Unit) -> Frame:
+    def _alone(self, frame: Frame, unit: Unit, place: int) -> Frame:
         id_, took = frame.id, 0
         began = self._clock()
         try:
@@ -195,7 +206,8 @@ class Scorer:
             return self._failure(
                 id_,
                 BadRequest(
-                    f"Encountered an unexpected error while evaluating the model: {_words(error)}"
+                    "Encountered an unexpected error while evaluating the model: "
+                    f"{described(error)}"
                 ),
                 took,
             )
@@ -203,13 +215,19 @@ class Scorer:
             _log.exception("action=predict_exited", extra=marks(frame))
             return self._failure(
                 id_,
-                BadAnswer(f"The model tried to end its process ({_words(error)})."),
+                BadAnswer(f"The model tried to end its process ({described(error)})."),
                 self._micros(began),
             )
         self.nulled.look(output, [answer.body])
         if self._observer is not None:
-            self._observer.answered([frame], [unit], [answer], output)
+            received = self._received[place : place + 1]
+            self._observer.answered([frame], [unit], [answer], output, self._times(received))
         return answer
+
+    def _times(self, received: list[float]) -> Times:
+        """Of what has just been answered; work on the next begins now."""
+        began, self._began = self._began, self._clock()
+        return received, self._read_s, began, self._began
 
     def _predict(self, units: list[Unit]) -> tuple[Any, int]:
         data = self._model.intake.join(units)
@@ -246,15 +264,17 @@ class Scorer:
         )
 
 
+def given_up(frame: Frame) -> Frame:
+    """The answer to a request that no model is asked, for it would be too late."""
+    error = _late(frame)
+    return Frame(Kind.RESPONSE, frame.id, error_body(error), status=error.status)
+
+
 def _late(frame: Frame) -> DeadlineExceeded:
     return DeadlineExceeded(
-        f"The request waited longer for the model than the {frame.aux} ms that it had left."
+        f"No answer could come within the {frame.aux} ms that the request had left when it came to "
+        "the model: too many others were before it, or one that took long."
     )
-
-
-def _words(error: BaseException) -> str:
-    text = str(error)
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def _many(count: int, noun: str) -> str:

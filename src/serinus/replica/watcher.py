@@ -9,7 +9,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any
 
@@ -22,7 +22,8 @@ from serinus.parity.folding import fold_steps
 from serinus.parity.live import Cell, Live, Record, read_watch
 from serinus.parity.shape import Shape
 from serinus.parity.sketch import FieldSketch, pack
-from serinus.replica.answered import Answered, Refused, cells_of
+from serinus.replica.answered import Answered, Refused, Times, alike, cells_of
+from serinus.replica.breath import Breath, let_go, with_pauses
 from serinus.replica.nulled import Nulled
 from serinus.replica.protocol import Frame, Kind
 from serinus.replica.sizes import Sizes
@@ -42,8 +43,6 @@ _RATE = 1_500
 _BURST_S = 10.0
 #: Rows counted in one step: some 100 µs a field.
 _STEP_ROWS = 1024
-#: Long enough that the serving thread takes the interpreter's lock meanwhile.
-_PAUSE_S = 0.00005
 _QUESTIONS = 16
 #: Rows kept as evidence that go into one answer.
 _RECORD_BYTES = 4 << 20
@@ -72,6 +71,7 @@ class Watcher:
         nulled: Nulled | None = None,
         sizes: Sizes | None = None,
         stager: Stager | None = None,
+        pause: Callable[[], None] | None = None,
     ) -> None:
         self._know = know
         self._incarnation = incarnation
@@ -99,6 +99,8 @@ class Watcher:
         self._sizes = sizes or Sizes()
         self._witness = Witness(None)
         self._stager = stager
+        #: Lets the serving thread have the interpreter's lock.
+        self._pause = pause or Breath()
         self._questions: dict[int, Frame] = {}
         self._answers: dict[int, Frame] = {}
         self._wake = threading.Event()
@@ -116,7 +118,12 @@ class Watcher:
     # The serving thread
 
     def answered(
-        self, requests: Sequence[Frame], units: Sequence[Unit], answers: Sequence[Any], output: Any
+        self,
+        requests: Sequence[Frame],
+        units: Sequence[Unit],
+        answers: Sequence[Any],
+        output: Any,
+        times: Times | None = None,
     ) -> None:
         """Take note of one batch; costs well below a microsecond a request."""
         rows = 0
@@ -138,7 +145,7 @@ class Watcher:
         self._put += rows
         if isinstance(output, np.ndarray):
             output = output.copy()  # a model may use its array again
-        self._ring.append(Answered(self._wall(), rows, requests, units, answers, output))
+        self._ring.append(Answered(self._wall(), rows, requests, units, answers, output, times))
 
     def refused(self, request: Frame, error: SerinusError) -> None:
         """Take note of a request that was refused before the model saw it."""
@@ -210,7 +217,7 @@ class Watcher:
         rows = sum(each.rows for each in taken)
         drawn, left_out = self._draw(taken, rows)
         groups: dict[tuple[str, int], list[tuple[Answered, int]]] = {}
-        for each in drawn:
+        for each in with_pauses(drawn, self._pause):
             hour = int(each.at // 3600)
             if isinstance(each, Refused):
                 if each.request.meta:
@@ -223,8 +230,10 @@ class Watcher:
                 groups.setdefault((caller, hour), []).append((each, at))
         self._count_coerced()
         self._count_skipped(skipped + left_out, groups)
-        for (caller, hour), some in groups.items():
-            self._fold(caller, hour, some)
+        drawn = []
+        for caller, hour in list(groups):
+            self._fold(caller, hour, groups.pop((caller, hour)))
+        let_go(taken, self._pause)
         self._adapt(rows + skipped, rows - left_out)
         self._taken += rows
 
@@ -284,11 +293,11 @@ class Watcher:
         if shape is None:
             sketch.skipped += sum(each.units[at].rows or 0 for each, at in some)
             return
-        for same in _alike(some):
+        for same in alike(with_pauses(some, self._pause), _STEP_ROWS):
             try:
-                for each, at in same:
+                for each, at in with_pauses(same, self._pause):
                     self._keep_row(caller, each, at)
-                for _ in fold_steps(sketch, shape, cells_of(same)):
+                for _ in fold_steps(sketch, shape, cells_of(same, self._pause)):
                     self._pause()
             except Exception:  # noqa: BLE001 - what a model answers may be anything
                 self._failed += len(same)
@@ -374,24 +383,3 @@ class Watcher:
             row_sequence=row_sequence,
         )
         return Frame(Kind.LIVE, frame.id, msgspec.msgpack.encode(live), status=200)
-
-    def _pause(self) -> None:
-        time.sleep(_PAUSE_S)
-
-
-def _alike(some: list[tuple[Answered, int]]) -> Iterator[list[tuple[Answered, int]]]:
-    """Requests of equal columns, together up to a step's rows."""
-    by_columns: dict[Any, list[tuple[Answered, int]]] = {}
-    for each, at in some:
-        by_columns.setdefault(each.columns(at), []).append((each, at))
-    for same in by_columns.values():
-        waiting: list[tuple[Answered, int]] = []
-        rows = 0
-        for each, at in same:
-            waiting.append((each, at))
-            rows += each.units[at].rows or 1
-            if rows >= _STEP_ROWS:
-                yield waiting
-                waiting, rows = [], 0
-        if waiting:
-            yield waiting

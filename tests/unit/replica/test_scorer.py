@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from serinus.replica.answered import Answered, Times
 from serinus.replica.card import Column, ColumnType
 from serinus.replica.intake import ColumnIntake
 from serinus.replica.model import Model
@@ -124,6 +125,40 @@ def test_requests_with_other_params_share_no_batch() -> None:
         [_request(1, 1, params={"k": 1}), _request(2, 2, params={"k": 2}), _request(3, 3)]
     )
     assert len({each.batch for each in answers}) == 3
+
+
+class Observer:
+    """Keeps how long each request took, stage by stage."""
+
+    def __init__(self) -> None:
+        self.took: list[Any] = []
+
+    def answered(
+        self, requests: Any, units: Any, answers: Any, output: Any, times: Times | None = None
+    ) -> None:
+        noted = Answered(0.0, 1, requests, units, answers, output, times)
+        self.took += [noted.took(at) for at in range(len(units))]
+
+    def refused(self, request: Frame, error: Exception) -> None:
+        raise AssertionError(error)
+
+
+@pytest.mark.parametrize("batched", [True, False])
+def test_the_stages_of_a_request_fill_the_time_until_it_was_answered(batched: bool) -> None:
+    observer, clock = Observer(), Clock()
+    intake = ColumnIntake([Column("x", ColumnType.DOUBLE)])
+    model = Model(intake, lambda data, _params: data["x"].to_numpy(), None)
+    scorer = Scorer(model, batched=batched, observer=observer, clock=clock)
+    clock.now = 5.0
+    asked = [Request(_request(1, 1).frame, 4.0), Request(_request(2, 2).frame, 4.5)]
+    scorer.answer(asked)
+    (first, second), ended = observer.took, clock.now
+    assert first[:3] == pytest.approx((1.001, 0.001, 0.001))
+    # Alone, the second one has to wait for the first as well.
+    assert second[0] == pytest.approx(first[0] - 0.5 + (0.0 if batched else sum(first[2:])))
+    assert sum(first) == pytest.approx(ended - 4.0 - (0.0 if batched else sum(second[2:])))
+    assert sum(second) == pytest.approx(ended - 4.5)
+    assert min(*first, *second) >= 0.0
 
 
 def test_a_request_whose_deadline_has_passed_is_not_started() -> None:

@@ -182,6 +182,16 @@ def test_what_no_gateway_sent_is_no_live_value() -> None:
     assert [cell.rows for cell in serving.look().cells] == [1]
 
 
+def test_counting_pauses_for_the_thread_that_serves() -> None:
+    pauses: list[int] = []
+    serving = Serving(pause=lambda: pauses.append(1))
+    for _ in range(320):
+        serving.send([100.0, 8, "AA"])
+    serving.watcher.turn()
+    # Looked at, kept, counted and let go of: each has its own.
+    assert len(pauses) >= 4 * 320 / 32
+
+
 def test_beyond_its_rate_it_draws_a_part_and_numbers_the_rest() -> None:
     serving, rows, found = Serving(rate=100, burst_s=1.0), 0, dict[tuple[str, int], Sketch]()
     for turn in range(1, 4):
