@@ -18,6 +18,7 @@ import psutil
 
 from bench.processes import free_port, limited_environment
 from bench.scale_parts import DIGEST
+from serinus.gateway.bounds import HEAP
 from serinus.replica.launch import Launch, Phase, read_status, write_launch
 from serinus.replica.protocol import Decoder, Frame, Kind, encode
 from serinus.traffic import EndpointRoutes, ReplicaAddress, RouteTable, ServedRoute
@@ -175,7 +176,7 @@ class Stand:
     def _run(self, module: str, *arguments: str) -> subprocess.Popen[bytes]:
         process = subprocess.Popen(
             [sys.executable, "-m", module, *arguments],
-            env=limited_environment({}),
+            env=limited_environment(HEAP if arguments[0] == "gateway" else {}),
             cwd=_ROOT,
             stdin=subprocess.DEVNULL,
             stdout=self._log,

@@ -30,6 +30,7 @@ from serinus.gateway.cache import how_it_came
 from serinus.gateway.dataplane import DataPlane, EndpointState
 from serinus.gateway.encoding import Inflation, check_coding
 from serinus.gateway.forward import Forwarder, disconnected, pump
+from serinus.gateway.paths import prediction_at
 from serinus.gateway.pool import Pool
 from serinus.gateway.room import COUNTED, NoRoom, Room
 from serinus.gateway.tracing import carried, trace_id_of
@@ -78,6 +79,8 @@ class AppConfig:
     max_bodies: int = 512 * 1024 * 1024
     #: What callers' URLs begin with.
     scheme: str = "http"
+    #: Predictions that are worked on at a time, of all endpoints together.
+    max_in_flight: int = 4096
 
 
 class _Hangup(Exception):
@@ -99,7 +102,7 @@ class App:
         self._dataplane = dataplane
         self._forwarder = forwarder
         self._config = config
-        self.room = Room(config.max_bodies)
+        self.room = Room(config.max_bodies, config.max_in_flight)
         self._draining = asyncio.Event()
         self._ids = map(f"{config.incarnation}-%x".__mod__, count(1))
 
@@ -132,20 +135,14 @@ class App:
     async def _route(
         self, scope: Scope, receive: Receive, send: Send, request_id: tuple[bytes, bytes]
     ) -> None:
-        find: Callable[[], EndpointState]
-        match scope["path"].split("/"):
-            case ["", "serving-endpoints", name, "invocations"]:
-                find, served = partial(self._dataplane.endpoint, name), None
-            case ["", "serving-endpoints", name, "served-models", served, "invocations"]:
-                find = partial(self._dataplane.endpoint, name)
-            case ["", "invocations"]:
-                find, served = self._default, None
-            case ["", "v2", *_]:
-                await self._open_inference(scope, receive, send, request_id)
-                return
-            case _:
-                await self._other(scope, receive, send)
-                return
+        asked = prediction_at(scope["path"])
+        if asked is None:
+            open_inference = scope["path"].startswith("/v2/") or scope["path"] == "/v2"
+            other = self._open_inference if open_inference else self._other
+            await other(scope, receive, send, request_id)
+            return
+        name, served = asked
+        find = self._default if name is None else partial(self._dataplane.endpoint, name)
         if scope["method"] != "POST":
             raise MethodNotAllowed("Send a POST to get predictions.")
         pool, frame = await self._predict(scope, receive, find, served, request_id)
@@ -188,10 +185,14 @@ class App:
         except SerinusError as error:
             meter.refuse(error.status)
             raise
-        # Found again: reading may take long, and the routes of before may be gone by now.
-        answer = await self._dataplane.invoke(
-            find(), served, body, format_, scope["headers"], request_id[1], trace
-        )
+        self.room.enter(meter)
+        try:
+            # Found again: reading may take long, and the routes of before may be gone by now.
+            answer = await self._dataplane.invoke(
+                find(), served, body, format_, scope["headers"], request_id[1], trace
+            )
+        finally:
+            self.room.inside -= 1
         if trace:
             scope["serinus.model_us"] = answer[1].aux  # for `spans`, where there is one
         return answer
@@ -226,19 +227,22 @@ class App:
 
     def _check_headers(self, headers: Headers) -> tuple[Format, str, bytes, int]:
         """What the body is, its coding, the trace that it is part of, and its size if told."""
-        content_type, coding, traced, size = b"", "", False, 0
-        for name, value in headers:
-            if name == b"content-type":
-                content_type = value
-            elif name == b"content-length":
-                size = int(value)
-                if size > self._config.max_body:
-                    raise self._too_large()
-            elif name == b"content-encoding":
+        last = dict(headers)
+        size = int(last.get(b"content-length", 0))
+        if size > self._config.max_body:
+            raise self._too_large()
+        coding = ""
+        if b"content-encoding" in last:
+            for each in (value for name, value in headers if name == b"content-encoding"):
                 # Two headers are two codings, one around the other.
-                coding = check_coding(value if not coding else coding.encode() + b", " + value)
-            elif name == b"traceparent":
-                traced = True
+                coding = check_coding(each if not coding else coding.encode() + b", " + each)
+        trace = carried(headers) if b"traceparent" in last else b""
+        content_type = last.get(b"content-type", b"")
+        format_ = _FORMATS.get(content_type) or self._format(content_type)
+        return format_, coding, trace, size
+
+    def _format(self, content_type: bytes) -> Format:
+        """What a content type is that is not just the name of a format."""
         media, _, parameters = content_type.partition(b";")
         if (format_ := _FORMATS.get(media.strip().lower())) is None:
             raise UnsupportedMediaType(
@@ -248,7 +252,7 @@ class App:
         charset = parameters.strip().lower()
         if charset and charset.replace(b'"', b"") not in (b"charset=utf-8", b"charset=utf8"):
             raise UnsupportedMediaType("The body must be UTF-8.")
-        return format_, coding, carried(headers) if traced else b"", size
+        return format_
 
     async def _read(self, scope: Scope, receive: Receive) -> bytes:
         message = await receive()
@@ -278,7 +282,9 @@ class App:
             f"The body is over the limit of {self._config.max_body} bytes; send fewer rows."
         )
 
-    async def _other(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _other(
+        self, scope: Scope, receive: Receive, send: Send, _: tuple[bytes, bytes]
+    ) -> None:
         path: str = scope["path"]
         match path:
             case "/health":

@@ -149,7 +149,9 @@ class DataPlane:
         """The endpoint of that name; raises ResourceDoesNotExist."""
         state = self._endpoints.get(name)
         if state is None:
-            raise ResourceDoesNotExist(f"Endpoint with name '{name}' does not exist.")
+            raise ResourceDoesNotExist(
+                f"Endpoint with name '{name}' does not exist, or no version of it was ready so far."
+            )
         return state
 
     def turned_away(self, path: str, status: int) -> None:

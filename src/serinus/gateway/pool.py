@@ -12,6 +12,7 @@ from typing import cast
 
 from serinus.errors import DeadlineExceeded, ResourceExhausted, TemporarilyUnavailable
 from serinus.evidence.meter import Meter
+from serinus.gateway.deadlines import Deadlines
 from serinus.gateway.quarantine import Quarantine
 from serinus.replica.protocol import (
     PROTOCOL_VERSION,
@@ -21,7 +22,7 @@ from serinus.replica.protocol import (
     FrameError,
     Kind,
     decode_hello,
-    encode,
+    request_head,
 )
 from serinus.traffic import ReplicaAddress, ServedRoute
 
@@ -30,6 +31,8 @@ __all__ = ["Cause", "LinkState", "NoAnswer", "NoReplica", "Pool", "ReplicaGone",
 #: What made requests fail together: those with an equal cause are one accident.
 Cause = tuple[str, str, int]
 
+#: A body of so many bytes is not copied once more to travel in one piece with what is before it.
+_COPIED = 64 * 1024
 _REDIAL_S = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 
 
@@ -100,6 +103,7 @@ class ReplicaLink(asyncio.Protocol):
         self._on_reject = on_reject
         #: Requests sent and not yet answered.
         self.calls: dict[int, asyncio.Future[Frame]] = {}
+        self._deadlines = Deadlines(self._expire)
         self._next_id = 0
         self._decoder = Decoder()
         self._transport: asyncio.Transport | None = None
@@ -136,17 +140,20 @@ class ReplicaLink(asyncio.Protocol):
         """The RESPONSE to one request; raises ReplicaGone, or NoAnswer after that time."""
         loop = asyncio.get_running_loop()
         self._next_id = id_ = self._next_id + 1
+        head = request_head(id_, len(body), meta, format_, int(deadline_s * 1000))
         future: asyncio.Future[Frame] = loop.create_future()
         self.calls[id_] = future
-        timer = loop.call_later(deadline_s, _expire, future, self)
+        self._deadlines.add(id_, loop, deadline_s)
         transport = cast(asyncio.Transport, self._transport)
-        transport.write(
-            encode(Frame(Kind.REQUEST, id_, body, meta, format_, 0, int(deadline_s * 1000)))
-        )
+        if len(body) < _COPIED:
+            transport.write(head + body)
+        else:
+            transport.write(head)
+            transport.write(body)
         try:
             return await future
         finally:
-            timer.cancel()
+            self._deadlines.drop(id_)
             self.calls.pop(id_, None)
             if self._retired:
                 self._close_if_idle()
@@ -159,8 +166,16 @@ class ReplicaLink(asyncio.Protocol):
         self._close_if_idle()
 
     def _close_if_idle(self) -> None:
-        if self._retired and not self.calls and self._transport is not None:
-            self._transport.close()
+        if self._retired and not self.calls:
+            self._deadlines.stop()
+            if self._transport is not None:
+                self._transport.close()
+
+    def _expire(self, id_: int) -> None:
+        future = self.calls.get(id_)
+        if future is not None and not future.done():
+            # Whatever times out at one replica between two of its answers waited for one stall.
+            future.set_exception(NoAnswer(("stall", self.address.replica_id, self.answers)))
 
     # asyncio.Protocol
 
@@ -357,9 +372,3 @@ class Pool:
             )
         self._picks = best.picked = self._picks + 1
         return best
-
-
-def _expire(future: asyncio.Future[Frame], link: ReplicaLink) -> None:
-    if not future.done():
-        # Whatever times out at one replica between two of its answers waited for one stall.
-        future.set_exception(NoAnswer(("stall", link.address.replica_id, link.answers)))

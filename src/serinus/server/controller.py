@@ -12,6 +12,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+if __name__ == "__main__":
+    # Libraries load it for its colours where they find it: 5 MB that nobody here looks at.
+    sys.modules["rich"] = None  # type: ignore[assignment]
+
 import psutil
 import structlog
 from uv import find_uv_bin

@@ -16,6 +16,10 @@ from collections import Counter
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
+if __name__ == "__main__":
+    # Libraries load them for their command lines and colours: 6 MB that nobody here looks at.
+    sys.modules["click"] = sys.modules["rich"] = None  # type: ignore[assignment]
+
 import structlog
 import uvloop
 
@@ -90,6 +94,7 @@ async def _run(inheritance: Inheritance) -> None:
             __version__,
             settings.max_bodies,
             scheme(settings),
+            settings.max_in_flight,
         ),
         guard,
     )
@@ -151,6 +156,7 @@ def _limits(settings: Settings) -> EdgeLimits:
         header_deadline_s=settings.header_deadline,
         body_grace_s=settings.body_grace,
         body_min_rate=settings.body_min_rate,
+        body_deadline_s=settings.body_deadline,
         keep_alive_s=settings.keep_alive,
         send_deadline_s=settings.send_deadline,
     )

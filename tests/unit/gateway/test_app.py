@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable, MutableMapping
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -85,6 +86,17 @@ def call(
     forwarder: Forwarder | None = None,
 ) -> Reply:
     app = App(plane, forwarder or Forwarder("/nowhere/controller.sock"), CONFIG)  # type: ignore[arg-type]
+    return asyncio.run(ask(app, path, method=method, headers=headers, chunks=chunks))
+
+
+async def ask(
+    app: App,
+    path: str = "/serving-endpoints/e/invocations",
+    *,
+    method: str = "POST",
+    headers: Iterable[tuple[bytes, bytes]] = ((b"content-type", b"application/json"),),
+    chunks: tuple[bytes, ...] = (b"{}",),
+) -> Reply:
     sent: list[dict[str, Any]] = []
     parts = [
         {"type": "http.request", "body": chunk, "more_body": number + 1 < len(chunks)}
@@ -106,7 +118,7 @@ def call(
     async def send(message: MutableMapping[str, Any]) -> None:
         sent.append(dict(message))
 
-    asyncio.run(app(scope, receive, send))
+    await app(scope, receive, send)
     return Reply(sent)
 
 
@@ -296,3 +308,44 @@ def test_the_well_known_answer_needs_no_controller() -> None:
         headers=[(b"host", b"127.0.0.1:8080")],
     )
     assert msgspec.json.decode(reply.body)["oidc_endpoint"] == "http://127.0.0.1:8080/oidc"
+
+
+def test_more_than_a_gateway_may_work_on_are_told_when_to_come_again() -> None:
+    """Those who are there are answered, and so is whoever comes when one of them has gone."""
+
+    class Busy(FakePlane):
+        def __init__(self) -> None:
+            super().__init__()
+            self.go_on = asyncio.Event()
+            self.state = FakeState()
+
+        def endpoint(self, name: str) -> FakeState:
+            return self.state
+
+        async def invoke(self, *asked: Any) -> Any:
+            await self.go_on.wait()
+            return await super().invoke(*asked)
+
+    async def crowd() -> tuple[list[Reply], Reply]:
+        plane = Busy()
+        config = replace(CONFIG, max_in_flight=2)
+        app = App(plane, Forwarder("/nowhere/controller.sock"), config)  # type: ignore[arg-type]
+        asking = [asyncio.create_task(ask(app)) for _ in range(5)]
+        while sum(each.done() for each in asking) < 3:
+            await asyncio.sleep(0)
+        assert plane.state.meter.statuses == {503: 3}
+        assert app.room.inside == 2
+        plane.go_on.set()
+        replies = [await each for each in asking]
+        assert app.room.inside == 0
+        return replies, await ask(app)
+
+    replies, after = asyncio.run(crowd())
+    assert [each.status for each in replies] == [200, 200, 503, 503, 503]
+    assert replies[2].headers["retry-after"] == "1"
+    assert "connection" not in replies[2].headers
+    assert replies[2].error == (
+        "TEMPORARILY_UNAVAILABLE",
+        "This gateway works on 2 predictions already, which is its limit; try again in a moment.",
+    )
+    assert after.status == 200
