@@ -11,6 +11,7 @@ import numpy as np
 
 from bench.diagnosis_data import Study
 from bench.diagnosis_traffic import Traffic
+from serinus.parity.diagnosis.distance import TRAINED
 from serinus.parity.diagnosis.values import LibraryDifference
 from serinus.testing.faults import fault
 
@@ -30,6 +31,8 @@ class Case:
     #: Classes that must be told beside it: of two faults at once neither may hide the other.
     #: Where ``right`` is empty, either may stand first.
     also: tuple[str, ...] = ()
+    #: What is no miss either: that it can't be said.
+    unless: str = ""
     #: Fields that findings must name.
     features: tuple[str, ...] = ()
 
@@ -67,6 +70,8 @@ NAMES = {
     ),
 }  # fmt: skip
 
+#: Rows below which nothing is said of distributions, of training's and of live ones.
+_ENOUGH = 1000
 _LIBRARY = (LibraryDifference(name="scikit-learn", trained="1.5.2", serving="1.9.1"),)
 
 
@@ -211,14 +216,18 @@ def _of_the_rest(study: Study, n: Names) -> Iterator[Case]:
 
 def shifts(study: Study) -> Iterator[Case]:
     """Genuine changes of the traffic: 38 to 40, 49, 53 and more of the kind."""
+    right = "inconclusive" if study.derived or study.captured < TRAINED else "drift"
     for name, mask in study.shifts.items():
         if mask.sum() >= 3000:
-            yield Case("38-40", name, "drift", Traffic(mask=mask, rows=4000))
+            yield Case("38-40", name, right, Traffic(mask=mask, rows=4000))
 
 
-def controls(count: int) -> Iterator[Case]:
-    """Healthy traffic of three sizes."""
+def controls(count: int, study: Study | None = None) -> Iterator[Case]:
+    """Healthy traffic of some sizes; where there is too little to compare, that must be said."""
+    sizes = (1000, 2000, 4000) if study is None else study.sizes
     for at in range(count):
-        rows = (1000, 2000, 4000)[at % 3]
+        rows = sizes[at % len(sizes)]
+        few = rows < _ENOUGH or (study is not None and (study.derived or study.captured < TRAINED))
         name = f"healthy {at + 1}, {rows} rows"
-        yield Case("44", name, "healthy", Traffic(rows=rows, seed=100 + at))
+        right = "inconclusive" if few else "healthy"
+        yield Case("44", name, right, Traffic(rows=rows, seed=100 + at))

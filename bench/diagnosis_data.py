@@ -51,6 +51,15 @@ class Study:
     predict: str = "predict_proba"
     #: Rows that training and capture get each, at most.
     captured: int = 12_000
+    #: Who sends each row and at which hour of the day; None: anybody, at any.
+    callers: np.ndarray | None = None
+    hours: np.ndarray | None = None
+    #: True: no contract was captured, and one is derived from what MLflow logged.
+    derived: bool = False
+    #: The kinds of model: one that everything is asked of, and one for what depends on the model.
+    kinds: tuple[str, str] = ("linear", "tree")
+    #: Rows of healthy traffic, in turns.
+    sizes: tuple[int, ...] = (1000, 2000, 4000)
 
 
 def pipeline(study: Study, kind: str) -> Any:

@@ -1,7 +1,7 @@
 """The diagnosis matrix end to end: a real server, real replicas, real requests, its own diagnosis.
 
 ``python -m bench.diagnosis_live`` writes results/diagnosis_live.json and the document's tables; a
-run of some cases writes nothing. A case that no server can be brought to is named, and not counted.
+run of some cases writes nothing.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from bench.diagnosis_cases import Case, cases, controls, shifts
 from bench.diagnosis_data import Study, diamonds, flights
 from bench.diagnosis_page import LIVE, keep, kept
 from bench.diagnosis_server import served
-from bench.diagnosis_stations import Asked, Station, out_of_reach, run, stations
+from bench.diagnosis_stations import Asked, Station, run, stations
 from bench.diagnosis_world import world
 
 __all__ = ["main"]
@@ -70,8 +70,6 @@ def _of_world(
         groups = {
             name: [each for each in some if each.number in wanted] for name, some in groups.items()
         }
-    why = {each.number: out_of_reach(each.traffic) for each in groups["faults"]}
-    groups["faults"] = [each for each in groups["faults"] if not why[each.number]]
     every = [case for some in groups.values() for case in some]
     rows = {
         _key(row): row for name in groups for row in known.get(name, ()) if row["said"] != _NOTHING
@@ -85,7 +83,6 @@ def _of_world(
     body: dict[str, Any] = {
         name: [rows[_place(each)] for each in some] for name, some in groups.items()
     }
-    body["in_process_only"] = {number: reason for number, reason in why.items() if reason}
     body["seconds"] = round(time.monotonic() - begun) + known.get("seconds", 0)
     print(_summary(body), flush=True)
     return body
@@ -159,8 +156,7 @@ def _summary(body: dict[str, Any]) -> str:
     for name in ("faults", "shifts", "controls"):
         good = sum(each["right"] for each in body[name])
         parts.append(f"{name} right {good}/{len(body[name])}")
-    left = ", ".join(body["in_process_only"]) or "none"
-    return f"{'; '.join(parts)}; in process only: {left}; {body['seconds']} s"
+    return f"{'; '.join(parts)}; {body['seconds']} s"
 
 
 if __name__ == "__main__":

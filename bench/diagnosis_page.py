@@ -33,6 +33,7 @@ _HELD = {
     "client 100%": "clients' faults in all rows",
     "client 20%": "in 20 %",
     "client 5%": "in 5 %",
+    "caller": "of one caller since noon",
     "store 100%": "stores' faults in all rows",
     "store 20%": "in 20 % ",
     "store 5%": "in 5 % ",

@@ -4,17 +4,19 @@ A case names the classes that are right; nothing here says how they are found.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bench.diagnosis_cases import Case
 from bench.diagnosis_data import Study
-from bench.diagnosis_traffic import Traffic
+from bench.diagnosis_traffic import CALLERS, Traffic, varied
+from serinus.parity.diagnosis.distance import TRAINED
 from serinus.parity.diagnosis.values import LibraryDifference
 from serinus.testing.faults import KINDS, ClientFault, StoreFault, fault
 
 __all__ = ["SHARES", "held_out_cases"]
 
 SHARES = (1.0, 0.2, 0.05)
+_ROWS_OF_ONE = 6000
 _ROWS = {1.0: 4000, 0.2: 5000, 0.05: 6000}
 _LIBRARY = (LibraryDifference(name="scikit-learn", trained="1.5.2", serving="1.9.1"),)
 
@@ -99,6 +101,64 @@ _PLANS = {
             "empty:coupon+unit:amount:100 clip:grams:2000+casing:channel"
         ),
     ),
+    "houses": Plan(
+        client=(
+            "unit:area:10.7639 rounded-unit:area:10.7639 unit:centre_km:0.621371 "
+            "unit:centre_km:1000 unit:plot:0.000247105 unit:energy:0.2777778 "
+            "casing:district casing:kind cut:district:4 code:kind empty:district "
+            "null-as:-1:floor null-as:0:energy null-as:-999:energy null-as:0:year "
+            "base:floor:1 missing:energy as-text:year "
+            "comma:centre_km swap:area:plot swap:rooms:floor swap:area:energy clip:area:150 "
+            "overflow:year:8 day-month:listed big-integer:year "
+            "duplicate-key:area casing:text"
+        ),
+        endpoint=f"{_COMPUTED}parse-lower:district parse-clip:area:120 parse-scale:centre_km:1000 "
+        "impute:energy:0 batch-mean:energy",
+        pairs=(
+            "unit:area:10.7639+casing:district unit:centre_km:1000+scaler-refit "
+            "null-as:0:energy+null-as:-1:floor casing:kind+library-score "
+            "missing:energy+unit:area:10.7639 clip:area:150+unit:energy:0.2777778 "
+            "swap:area:plot+padding:district comma:centre_km+corrupt-weights"
+        ),
+    ),
+    "readings": Plan(
+        client=(
+            "unit:temperature:1.8:32 unit:temperature:1:273.15 unit:pressure:0.02953 "
+            "rounded-unit:pressure:0.750062 unit:rpm:0.0166667 "
+            "rounded-unit:uptime_s:0.0166667 unit:vibration:1000 "
+            "unit:vibration:0.0393701 unit:load:0.01 shift:hour:1:24 "
+            "shift:hour:-2:24 shift:hour:8:24 shift:wind_from:180:360 base:hour:1 "
+            "null-as:-1:humidity null-as:0:humidity null-as:-999:temperature null-as:0:vibration "
+            "null-as:null:current casing:machine casing:mode "
+            "cut:mode:1 code:mode missing:load as-text:rpm comma:temperature "
+            "swap:temperature:humidity swap:load:current swap:hour:load clip:vibration:0.5 "
+            "clip:temperature:15 overflow:rpm:8 overflow:uptime_s:16 big-integer:uptime_s "
+            "duplicate-key:load"
+        ),
+        endpoint=f"{_COMPUTED}class-order parse-celsius:temperature parse-clip:load:80 "
+        "parse-scale:vibration:1000 parse-shift:hour:2:24 parse-lower:machine impute:humidity:0 "
+        "batch-mean:humidity",
+        pairs=(
+            "unit:temperature:1.8:32+shift:hour:2:24 casing:machine+half-precision "
+            "null-as:-1:humidity+clip:vibration:0.5 shift:hour:8:24+class-order "
+            "swap:temperature:humidity+unit:vibration:1000 missing:load+library-transform "
+            "unit:pressure:0.02953+as-text:door unit:uptime_s:1000+cut:mode:1"
+        ),
+    ),
+    "few wines": Plan(
+        client=(
+            "unit:alcohol:0.789 unit:proline:1000 null-as:-1:ash null-as:-999:hue missing:hue "
+            "as-text:proline comma:alcohol swap:alcohol:ash clip:proline:900 overflow:proline:8"
+        ),
+        endpoint=_COMPUTED,
+    ),
+    "wines": Plan(
+        client=(
+            "unit:alcohol:0.789 null-as:-1:ash missing:hue as-text:proline comma:alcohol "
+            "swap:alcohol:ash big-integer:proline duplicate-key:ash"
+        ),
+        endpoint="scaler-refit class-order row-order",
+    ),
 }  # fmt: skip
 #: What a fault changes nothing by, or what is refused before it does any harm.
 _HARMLESS = {"unicode:channel"}
@@ -108,19 +168,53 @@ def held_out_cases(study: Study, *, computed: bool = True, shares: bool = True) 
     """All of one world; without ``shares`` only what depends on the model."""
     plan = _PLANS[study.name]
     if shares:
-        for text in (plan.client + " " + plan.store).split():
-            if text not in _HARMLESS:
-                for share in SHARES:
-                    yield _case(text, share)
-        for text in plan.pairs.split():
-            yield _pair(text)
+        yield from _sent(study, plan)
     if computed:
         for text in plan.endpoint.split():
-            yield _case(text, 1.0)
-        yield from _of_labels(study, plan)
-        yield Case("own", "other library, equal answers", "healthy", Traffic(environment=_LIBRARY))
+            yield _known(study, _case(text, 1.0))
+        if not study.derived:
+            for case in _of_labels(study, plan):
+                yield _known(study, case)
+        few = study.derived or study.captured < TRAINED
+        right = "inconclusive" if few else "healthy"
+        yield Case("own", "other library, equal answers", right, Traffic(environment=_LIBRARY))
         yield Case("own", "half of the replicas old", "routing", Traffic(wrong_replicas=1))
         yield Case("own", "300 healthy rows", "inconclusive", Traffic(rows=300))
+
+
+def _sent(study: Study, plan: Plan) -> Iterator[Case]:
+    """Clients' and stores' faults; every second one from one caller, where callers differ."""
+    for text in (plan.client + " " + plan.store).split():
+        if text not in _HARMLESS:
+            for share in SHARES:
+                yield _known(study, _case(text, share))
+    if study.callers is not None:
+        for text in plan.client.split()[::2]:
+            yield _of_one(_case(text, 1.0))
+    for text in plan.pairs.split():
+        yield _pair(text)
+
+
+def _known(study: Study, case: Case) -> Case:
+    """What can be known of it: without training's values only what needs none of them."""
+    many = study.captured >= TRAINED and not study.derived
+    if many or case.number.startswith("endpoint"):
+        return case
+    kind = KINDS.get(case.name.partition(":")[0])
+    structure = kind is not None and kind.fault == "schema.structure"
+    by_itself = structure or case.traffic.paths
+    if by_itself:
+        return case
+    if study.derived:
+        return replace(case, right="inconclusive")
+    # Values that training could not have had are told by few rows, too.
+    return replace(case, unless="inconclusive")
+
+
+def _of_one(case: Case) -> Case:
+    """The same from one caller, from noon on, where callers and hours are not alike."""
+    traffic = varied(case.traffic, caller=CALLERS[1], hour=12, rows=_ROWS_OF_ONE)
+    return replace(case, number="caller", name=f"{case.name} of one caller", traffic=traffic)
 
 
 def _of_labels(study: Study, plan: Plan) -> Iterator[Case]:

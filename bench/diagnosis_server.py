@@ -6,10 +6,11 @@ Ends only what it started.
 import json
 import os
 import shutil
+import sqlite3
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,6 +28,8 @@ _POLL_S = 0.2
 _WITHIN_S = 240.0
 #: Looks at the sampled rows that must find equally many.
 _LOOKS = 3
+#: Outcomes of which no more have become known for so long are of requests that nobody has kept.
+_STILL_S = 8.0
 _T = TypeVar("_T")
 
 
@@ -77,6 +80,19 @@ class Endpoint:
         found = self._client.verification(self.name)["verifications"]
         return str(found[0]["model_digest"])
 
+    def half_way(self, candidate: Path) -> None:
+        """Have another model take half of the users, and stay so."""
+        steps = [{"set_weight": "50%"}, {"pause": {}}, {"set_weight": "100%"}]
+        unit = {"json_path": "context.user_id"}
+        spec = {"candidate": str(candidate), "steps": steps, "unit": unit, "guardrails": []}
+        self._client.start_rollout(self.name, spec)
+
+        def there() -> bool:
+            found = self._client.rollout(self.name)
+            return found["weight_bp"] == 5000 and bool(found["stage_at"])
+
+        until(there, f"half of the users of {self.name}")
+
     def verify(self) -> None:
         """Replay the golden rows on what serves now, as `serinus diagnose --live` does."""
         self._client.verify(self.name)
@@ -105,14 +121,26 @@ class Endpoint:
         return self._client.sampled_keys(self.name, names)
 
     def tell(self, outcomes: list[dict[str, Any]]) -> None:
-        """Say how requests turned out."""
+        """Say how requests turned out, until no more of them become known.
+
+        Replicas keep some requests a second, and an outcome of another one is of no use. Those that
+        are kept become known a little later, and an outcome that is told twice counts once.
+        """
         for begin in range(0, len(outcomes), 1000):
             some = outcomes[begin : begin + 1000]
-            # An outcome is known once its request is; said twice it counts once.
-            until(
-                lambda some=some: not self._client.tell_outcomes(self.name, some)["unknown"],  # type: ignore[misc]
-                f"the requests of {len(some)} outcomes of {self.name}",
-            )
+            looks: list[tuple[int, float]] = []
+
+            def no_more(some: list[Any] = some, looks: list[tuple[int, float]] = looks) -> bool:
+                unknown, now = (
+                    self._client.tell_outcomes(self.name, some)["unknown"],
+                    time.monotonic(),
+                )
+                if not looks or looks[-1][0] != unknown:
+                    looks.append((unknown, now))
+                still = now - looks[-1][1] >= _STILL_S
+                return not unknown or (unknown < len(some) and still)
+
+            until(no_more, f"the requests of {len(some)} outcomes of {self.name}")
 
     def counted(self, caller: str | None, rows: int) -> None:
         """Wait until that many rows are counted, or were left out by a replica that had no time.
@@ -188,6 +216,21 @@ class Server:
             place.chmod(0o755 if place.is_dir() else 0o644)
         shutil.rmtree(pinned)
         shutil.copytree(model, pinned)
+
+    def salt(self, endpoint: str, salt: str) -> None:
+        """Change what the units of an endpoint's rollout are assigned by."""
+        newest = (
+            "SELECT rollouts.id FROM rollouts JOIN endpoints ON endpoints.id = endpoint_id "
+            "WHERE endpoints.name = ? ORDER BY started_at DESC LIMIT 1"
+        )
+        with closing(sqlite3.connect(self._home / "serinus.db", timeout=60)) as database:
+            (id_,) = database.execute(newest, (endpoint,)).fetchone()
+            database.execute(
+                "UPDATE rollouts SET state = json_set(state, '$.salt', ?), revision = revision + 1 "
+                "WHERE id = ?",
+                (salt, id_),
+            )
+            database.commit()
 
     def restart(self, digest: str, count: int) -> None:
         """End some of the model's replicas, and wait until the server has started others."""

@@ -16,12 +16,13 @@ import pandas as pd
 from bench.diagnosis_artefacts import Artefacts
 from bench.diagnosis_cases import Case
 from bench.diagnosis_data import Study
+from bench.diagnosis_salt import answered_by_two
 from bench.diagnosis_server import Endpoint, Sent, Server
 from bench.diagnosis_traffic import CALLERS, Drawn, Traffic, varied
 from bench.diagnosis_world import World
 from serinus.testing.faults import ClientFault
 
-__all__ = ["Asked", "Station", "out_of_reach", "run", "stations"]
+__all__ = ["Asked", "Station", "run", "stations"]
 
 #: Callers that one replica tells apart.
 _CALLERS = 8
@@ -66,13 +67,6 @@ class Station:
     found: list[Asked] = field(default_factory=list)
 
 
-def out_of_reach(traffic: Traffic) -> str:
-    """Why a case can't be produced on a server within an hour; empty: it can."""
-    if traffic.switched_units:
-        return "no fault that a server has changes the salt of its assignment"
-    return ""
-
-
 def stations(cases: Iterable[Case], most: int = _CALLERS) -> list[Station]:
     """Where each case is run; at most so many, up to eight, are callers of one endpoint."""
     found: list[Station] = []
@@ -93,6 +87,7 @@ def _needs_its_own(traffic: Traffic) -> bool:
         or traffic.environment
         or not traffic.artefact_equal
         or traffic.wrong_replicas
+        or traffic.switched_units
         or traffic.leak
         or traffic.flipped
         or traffic.selected
@@ -111,7 +106,11 @@ def run(station: Station, server: Server, where: World, artefacts: Artefacts) ->
         for at, case in enumerate(station.cases):
             caller = "" if station.alone else f"caller-{at}"
             drawn = where.drawn(_sized(case.traffic))
-            sent = _send(endpoint, drawn, case.traffic, caller)
+            if case.traffic.switched_units:
+                candidate = artefacts.own(endpoint.name)
+                sent = answered_by_two(endpoint, server, candidate, drawn)
+            else:
+                sent = _send(endpoint, drawn, case.traffic, caller)
             endpoint.counted(caller or None, sent.rows)
             if _has_labels(case.traffic):
                 endpoint.tell(_labels(where.study, drawn, sent, case.traffic))

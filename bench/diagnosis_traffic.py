@@ -128,10 +128,15 @@ def draw(study: Study, offline: TableOffline | None, live: np.ndarray, traffic: 
     random = np.random.default_rng(traffic.seed)
     pool = live if traffic.mask is None else np.flatnonzero(traffic.mask)
     chosen = random.choice(pool, min(traffic.rows, len(pool)), replace=False)
+    hours = np.sort(random.integers(0, 24, len(chosen)))
+    if study.hours is not None:
+        chosen = chosen[np.argsort(study.hours[chosen], kind="stable")]
+        hours = study.hours[chosen]
     frame = study.frame.iloc[chosen].reset_index(drop=True)
-    hours = np.sort(random.integers(0, 24, len(frame)))
     seconds = hours * 3600 + random.integers(0, 3600, len(frame))
     callers = np.array(CALLERS, dtype=object)[random.integers(0, 4, len(frame))]
+    if study.callers is not None:
+        callers = study.callers[chosen]
     touched = (hours >= traffic.hour) & (
         np.ones(len(frame), dtype=bool) if traffic.caller is None else callers == traffic.caller
     )

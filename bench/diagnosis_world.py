@@ -3,12 +3,18 @@
 What is left out is HTTP. Traffic is of one day and four callers.
 """
 
+import tempfile
+import warnings
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
+import mlflow.sklearn
 import msgspec
 import numpy as np
+import pandas as pd
+from mlflow.models import infer_signature
 
 from bench.diagnosis_data import Study, pipeline
 from bench.diagnosis_endpoint import InProcessWire, TrainedModel, stages_of
@@ -16,6 +22,7 @@ from bench.diagnosis_traffic import START, Drawn, Traffic, draw, keys_of, offlin
 from serinus.errors import SerinusError
 from serinus.parity.arrays import StageValues
 from serinus.parity.capture import capture
+from serinus.parity.derived import derive
 from serinus.parity.diagnosis.offline import TableOffline
 from serinus.parity.diagnosis.rows import Rows, column_of
 from serinus.parity.diagnosis.values import (
@@ -272,15 +279,35 @@ def world(study: Study, kind: str, seed: int = 1, captured: int | None = None) -
     size = min(captured or study.captured, len(order) // 4)
     train, judge, live = order[:size], order[size : 2 * size], order[2 * size :]
     model = pipeline(study, kind).fit(study.frame.iloc[train], study.labels[train])
-    bundle = capture(
-        model,
-        study.frame.iloc[judge].reset_index(drop=True),
-        study.labels[judge],
-        declared=study.declared,
-        predict=study.predict,
-        say=lambda line: None,
-    )
+    seen = study.frame.iloc[judge].reset_index(drop=True)
+    if study.derived:
+        bundle = _derived(model, seen)
+    else:
+        bundle = capture(
+            model,
+            seen,
+            study.labels[judge],
+            declared=study.declared,
+            predict=study.predict,
+            say=lambda line: None,
+        )
     columns = [
         CardColumn(each.name, ColumnType(each.type.physical)) for each in bundle.contract.fields
     ]
     return World(study, model, bundle, live, ColumnIntake(columns), offline_of(study))
+
+
+def _derived(model: Any, seen: pd.DataFrame) -> Bundle:
+    """What a model promises that nobody captured a contract of."""
+    with tempfile.TemporaryDirectory() as place, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        mlflow.sklearn.save_model(
+            model,
+            f"{place}/model",
+            serialization_format="cloudpickle",
+            signature=infer_signature(seen, model.predict_proba(seen)),
+            input_example=seen.head(3),
+            pip_requirements=["scikit-learn", "pandas"],
+            pyfunc_predict_fn="predict_proba",
+        )
+        return derive(Path(place) / "model")

@@ -1,7 +1,8 @@
 """How far an endpoint's live values lie from training's, and two versions' from each other."""
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
@@ -11,11 +12,14 @@ from serinus.api.parity_shapes import SkewReply
 from serinus.api.prometheus import ConditionOf
 from serinus.api.resources import rfc3339
 from serinus.api.window import window_of
-from serinus.errors import ResourceDoesNotExist
+from serinus.errors import InvalidParameterValue, ResourceDoesNotExist
 from serinus.evidence.condition import Batched
+from serinus.parity.decayed import SPANS
 from serinus.parity.folder import Bundle
 from serinus.parity.shape import shape_of
+from serinus.parity.sketch import Sketch
 from serinus.parity.skew import ANSWERS, FieldSkew, Skew, SkewVerdict, skew_between, skew_of
+from serinus.parity.took import stages_of
 from serinus.store.hours import VersionSeen, versions_seen
 from serinus.store.repository import Store
 
@@ -56,16 +60,24 @@ class Skews:
     def get(
         self,
         name: str,
-        window: Annotated[str, Query(max_length=40)] = "24h",
+        window: Annotated[str | None, Query(max_length=40)] = None,
         version: Annotated[str | None, Query(max_length=255)] = None,
         caller: Annotated[str | None, Query(max_length=255)] = None,
+        decay: Annotated[str | None, Query(max_length=40)] = None,
     ) -> Response:
         """The skew of each version that had rows in the window, and between versions.
 
-        Whole hours are counted: the window begins with the hour that it begins in.
+        Whole hours are counted: the window begins with the hour that it begins in. With ``decay``
+        each counts by its age, and rows are as many as they are worth.
         """
         at = self._clock()
-        span = window_of(window)
+        if window is not None and decay is not None:
+            raise InvalidParameterValue(
+                "Skew is of a window or of hours that decay, not both: leave 'window' out."
+            )
+        fading = None if decay is None else window_of(decay, "decay")
+        span = window_of(window or "24h") if fading is None else SPANS * fading
+        total = partial(_total, caller, at, fading)
         endpoint = self._store.endpoint(name)
         self._refresh()
         since = int((at - span).timestamp() // _HOUR_S)
@@ -79,13 +91,14 @@ class Skews:
             )
         told = self._told(name)
         versions = [
-            self._version(each, caller, seen) | _beside(told.get(each.served)) for each in chosen
+            self._version(each, total, seen) | _beside(told.get(each.served)) for each in chosen
         ]
         body = {
             "endpoint": name,
             "since": rfc3339(datetime.fromtimestamp(since * _HOUR_S, at.tzinfo)),
             "until": rfc3339(at),
             "caller": caller,
+            "decay_s": None if fading is None else fading.total_seconds(),
             "verdict": _overall([each["verdict"] for each in versions]),
             "versions": versions,
         }
@@ -97,9 +110,12 @@ class Skews:
         return {each.served: each.batched for each in served if each.endpoint == name}
 
     def _version(
-        self, seen: VersionSeen, caller: str | None, others: list[VersionSeen]
+        self,
+        seen: VersionSeen,
+        counted: Callable[[VersionSeen], Sketch],
+        others: list[VersionSeen],
     ) -> dict[str, Any]:
-        total = seen.total(caller)
+        total = counted(seen)
         bundle = self._bundle_of(seen.model_digest)
         if bundle is None or bundle.id != seen.contract:
             training = Skew(
@@ -113,7 +129,7 @@ class Skews:
             training = skew_of(total, bundle.contract, bundle.profile)
             shape = shape_of(bundle.contract, bundle.profile)
             between = [
-                skew_between(total, other.total(caller), bundle.contract, shape, other.served)
+                skew_between(total, counted(other), bundle.contract, shape, other.served)
                 for other in others
                 if other is not seen
             ]
@@ -124,11 +140,18 @@ class Skews:
             "skipped_rows": total.skipped,
             "refused": total.refused,
             "coerced": total.coerced,
+            "stages": stages_of(total.took),
             "callers": seen.callers,
             "verdict": training.verdict.value,
             "training": _resource(training),
             "between": [_resource(each) for each in between],
         }
+
+
+def _total(caller: str | None, at: datetime, fading: timedelta | None, seen: VersionSeen) -> Sketch:
+    if fading is None:
+        return seen.total(caller)
+    return seen.decayed(caller, at.timestamp() / _HOUR_S, fading.total_seconds() / _HOUR_S)
 
 
 def _beside(told: Batched | None) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from serinus.errors import InvalidParameterValue
+from serinus.errors import InvalidParameterValue, described
 from serinus.parity.contract import (
     FORMAT,
     Contract,
@@ -170,7 +170,7 @@ def _score(sample: Sample, random: np.random.Generator) -> None:
         sample.scores = sample.what.scores(sample.frame.iloc[sample.scored])
     except Exception as error:
         raise InvalidParameterValue(
-            f"The model can't answer the sample ({type(error).__name__}: {error}); give rows as it "
+            f"The model can't answer the sample ({described(error)}); give rows as it "
             "was trained on."
         ) from error
 

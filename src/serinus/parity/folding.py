@@ -20,6 +20,7 @@ from serinus.parity.observe import hashed
 from serinus.parity.scores import count_scores
 from serinus.parity.shape import FieldShape, Shape
 from serinus.parity.sketch import FieldSketch, Sketch
+from serinus.parity.took import count_took
 
 __all__ = ["Batch", "fold", "fold_steps"]
 
@@ -45,6 +46,8 @@ class Batch:
     #: Field → `Lookup` → rows, and field → ages in seconds, for values that were looked up.
     lookups: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     ages: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    #: Stage → seconds, one for each request whose times are known.
+    took: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
 
 def fold(sketch: Sketch, shape: Shape, batch: Batch) -> None:
@@ -59,6 +62,7 @@ def fold_steps(sketch: Sketch, shape: Shape, batch: Batch) -> Iterator[None]:
     sketch.rows += batch.rows
     sketch.requests += batch.requests
     sketch.extra += batch.extra
+    count_took(sketch.took, batch.took)
     numbers: dict[str, Any] = {}
     for name, known in shape.fields.items():
         counts = sketch.fields.get(name)

@@ -12,7 +12,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, Protocol
 
-from serinus.errors import InvalidParameterValue
+from serinus.errors import InvalidParameterValue, described
 from serinus.parity.folder import DIRECTORY
 
 __all__ = ["LoggedModel", "opened"]
@@ -108,7 +108,7 @@ def _told(uri: str) -> Iterator[None]:
         raise
     except Exception as error:
         raise InvalidParameterValue(
-            f"The logged model {uri} can't be reached ({type(error).__name__}: {error}); look at "
+            f"The logged model {uri} can't be reached ({described(error)}); look at "
             "the name and at the tracking server, or capture into a directory of its own: "
             "directory=…"
         ) from error

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from serinus.errors import InvalidParameterValue
+from serinus.errors import InvalidParameterValue, described
 from serinus.parity.arrays import StageValues, differing, plain_cell
 from serinus.parity.columns import Column, columns_of
 from serinus.parity.contract import Coverage, Field, Kind, Privacy, Stage
@@ -63,7 +63,7 @@ def rehearse(
         outputs = script.subject.stages(golden, script.named)
     except Exception as error:
         raise InvalidParameterValue(
-            f"The model can't answer its golden rows ({type(error).__name__}: {error}); give a "
+            f"The model can't answer its golden rows ({described(error)}); give a "
             "sample of what it was trained on."
         ) from error
     found.frame = golden

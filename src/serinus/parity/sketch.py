@@ -224,6 +224,8 @@ class Sketch(_Counts):
     fields: dict[str, FieldSketch] = {}
     score: ScoreSketch = msgspec.field(default_factory=ScoreSketch)
     moments: Moments = msgspec.field(default_factory=Moments)
+    #: Stage of a request's way through the replica → how long it took (`took.STAGES`).
+    took: dict[str, Buckets] = {}
 
     def add(self, other: "Sketch") -> None:
         """Add the other's counts; raises ValueError when it was counted by another contract."""

@@ -42,7 +42,7 @@ class SkewVerdict(Enum):
 
 @dataclass(frozen=True)
 class FieldSkew:
-    """One field."""
+    """How far one field's live values lie from training's, or from another version's."""
 
     field: str
     verdict: SkewVerdict

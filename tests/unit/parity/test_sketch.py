@@ -150,6 +150,7 @@ def test_answers_are_scores_or_labels() -> None:
 def test_residuals_come_out_of_the_moments() -> None:
     _, profile = trained()
     sketch = counted(_SHAPE, rows(4000, seed=99))
+    assert profile.joint
     for name, joint in profile.joint.items():
         found = sketch.moments.residual(name, joint)
         assert found == pytest.approx(joint.residual, rel=0.02), name

@@ -7,6 +7,11 @@ __all__ = ["advice", "fault_in", "may_retrain"]
 _LEARN_BUG = "Do not retrain: training on these rows would learn the bug."
 _NO_ROUTING = "Do not roll back for this: every version gets the same wrong values."
 
+#: Of requests that were refused: the rule is there, and nothing wrong was answered.
+_REFUSED = (
+    ["Show the evidence to {who}, and have the requests corrected: they get no answer."],
+    ["Do not retrain: what is refused gets no answer, so no answer is wrong by it."],
+)
 _NEXT: dict[Verdict, tuple[list[str], list[str]]] = {
     Verdict.SCHEMA: (
         [
@@ -65,7 +70,7 @@ def advice(
         "pattern": (first.pattern if first else "") or "the stage that differs",
         "endpoint": endpoint,
     }
-    todo, avoid = _NEXT[verdict]
+    todo, avoid = _REFUSED if _refused(first) else _NEXT[verdict]
     following = [each.format(**words) for each in todo]
     forbidden = list(avoid)
     if verdict is Verdict.INCONCLUSIVE:
@@ -75,6 +80,10 @@ def advice(
     if verdict is not Verdict.DRIFT and any(each.verdict is Verdict.DRIFT for each in findings):
         following.append("Correct this first; then diagnose the drift again.")
     return following, forbidden
+
+
+def _refused(first: Finding | None) -> bool:
+    return first is not None and first.pattern.startswith("refused")
 
 
 def fault_in(found: Diagnosis) -> str | None:

@@ -5,7 +5,7 @@ what came, down to the noise, and must be so better than any smooth change of th
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ import numpy as np
 from serinus.parity.contract import Field, Kind
 from serinus.parity.diagnosis.cells import Cells, cells_for
 from serinus.parity.diagnosis.distance import ENOUGH, Gap, gap
-from serinus.parity.diagnosis.inverses import CATALOGUE, changes
+from serinus.parity.diagnosis.inverses import CATALOGUE, Inverse, changes
 from serinus.parity.diagnosis.relation import residuals
 from serinus.parity.diagnosis.suspect import Suspect
 from serinus.parity.diagnosis.view import Part, View
@@ -29,6 +29,8 @@ _CHANCE = 1e-6
 #: smooth change of the world does. The first pays for the number of changes that are tried.
 _AHEAD, _SMOOTH = 5.0, 10.0
 _ROUNDS = 40
+#: Changes whose counts differ by less are not rivals; by less than the other, one and the same.
+_AKIN, _SAME = 0.2, 0.01
 #: Residuals are cut off here, in squared standard deviations of the field.
 _MOST_OFF = 9.0
 _PERIODS = (7, 12, 24, 31, 60)
@@ -72,6 +74,7 @@ def blended(part: Part, field: Field) -> Iterator[Suspect]:
     found = fitted(part, field, cells, tried)
     if found is None or not _related(part, field, tried, found):
         return
+    found = replace(found, name=_named(part, field, cells, tried, found.name))
     proofs = []
     if found.ahead >= _SMOOTH:
         proofs.append("no smooth change of the whole explains the counts as well")
@@ -79,7 +82,7 @@ def blended(part: Part, field: Field) -> Iterator[Suspect]:
         part,
         [field.name],
         found.name,
-        f"{found.share:.1%} of '{field.name}' changed by {found.name}, and the rest as in "
+        f"{found.share:.1%} of '{field.name}' changed ({found.name}), and the rest as in "
         f"training, is what came: the index of change falls from {found.before.psi:.3f} to "
         f"{found.after.psi:.4f}",
         found.share,
@@ -89,6 +92,36 @@ def blended(part: Part, field: Field) -> Iterator[Suspect]:
         rows=_beyond(part, field),
         proofs=proofs,
     )
+
+
+def _named(part: Part, field: Field, cells: Cells, tried: Tried, name: str) -> str:
+    """Of changes that the counts can't tell apart the one that, undone, brings values back."""
+    into = tried.into[tried.names.index(name)]
+    same = [
+        each
+        for each, other in zip(tried.names, tried.into, strict=True)
+        if np.abs(other - into).sum() <= _SAME
+    ]
+    live = part.numbers(field.name)
+    out = live.only((live.values < cells.low) | (live.values > cells.high))
+    if len(same) < 2 or not out.total:
+        return name
+    scored = {name: 0.0}
+    for each in (name, *same):
+        inverse = _inverse(each)
+        if inverse is None:
+            near = np.array([each == f"null as {value:g}" for value in out.values])
+        else:
+            with np.errstate(all="ignore"):
+                back = inverse.back(out.values)
+            near = (back >= cells.low) & (back <= cells.high)
+        scored[each] = float(out.weights[near].sum())
+    return max(scored, key=lambda each: scored[each])
+
+
+def _inverse(name: str) -> Inverse | None:
+    known = name.removeprefix("unit: ").removesuffix(", rounded")
+    return next((each for each in CATALOGUE if each.name == known), None)
 
 
 def _beyond(part: Part, field: Field) -> list[str]:
@@ -103,8 +136,13 @@ def _beyond(part: Part, field: Field) -> list[str]:
     return part.rows.examples((values < low) | (values > high))
 
 
-def fitted(part: Part, field: Field, cells: Cells, tried: Tried) -> Blend | None:
-    """The best of the changes, where it is good enough."""
+def fitted(
+    part: Part, field: Field, cells: Cells, tried: Tried, *, alone: bool = True
+) -> Blend | None:
+    """The best of the changes, where it is good enough.
+
+    Not ``alone``: another field must fit as well, and what is left may be all that chance leaves.
+    """
     live = cells.live(part.field(field.name))
     n, usual = float(live.sum()), cells.trained
     before = _before(cells, live)
@@ -119,12 +157,12 @@ def fitted(part: Part, field: Field, cells: Cells, tried: Tried) -> Blend | None
     after = gap(live, mixture * cells.total)
     if after.psi > max(2.0 * after.noise, min(0.03 * before.psi, 0.05)):
         return None
-    if after.psi > before.psi / 4:
+    if after.psi > max(before.psi / 4, 0.0 if alone else after.noise):
         return None
     others = [
         gain
         for gain, into in zip(gains, tried.into, strict=True)
-        if np.abs(into - tried.into[best]).sum() > 0.2
+        if np.abs(into - tried.into[best]).sum() > _AKIN
     ]
     if others and gains[best] - max(others) < _AHEAD:
         return None
@@ -161,8 +199,7 @@ def _related(part: Part, field: Field, tried: Tried, found: Blend) -> bool:
         return True
     if came < usual + 0.4 * expected:
         return False
-    known = found.name.removeprefix("unit: ").removesuffix(", rounded")
-    inverse = next((each for each in CATALOGUE if each.name == known), None)
+    inverse = _inverse(found.name)
     undone = None if inverse is None else residuals(part, field.name, inverse.back)
     return undone is None or undone[0] < 1.5 * usual + 0.1 * expected
 
@@ -224,6 +261,10 @@ def _changes(field: Field, cells: Cells) -> Iterator[tuple[str, _Change]]:
             )
     if cells.whole and low >= 0 and high - low >= 2 and high <= 60:
         yield from _turns(field, low, high)
+    if low >= 0 and high - low >= 0.75 * 360 and high <= 360:
+        for by in range(45, 360, 45):
+            signed = by if by <= 180 else by - 360
+            yield f"shifted by {signed:+d} of 360", _turned(by, 0.0, 360.0)
 
 
 def _turns(field: Field, low: float, high: float) -> Iterator[tuple[str, _Change]]:

@@ -1,6 +1,7 @@
 """How far two histograms lie apart, and how far they would by chance.
 
-The limits grow with small samples: below a thousand rows nothing is said at all.
+The limits grow with small samples: below a thousand live rows nothing is said at all, nor beside a
+training sample of fewer than three hundred.
 """
 
 import math
@@ -10,6 +11,7 @@ import numpy as np
 
 __all__ = [
     "ENOUGH",
+    "TRAINED",
     "Gap",
     "alike",
     "benjamini_hochberg",
@@ -21,6 +23,9 @@ __all__ = [
 
 #: Rows below which a difference of distributions is no finding.
 ENOUGH = 1000
+#: And of the training sample: from there on (bins - 1) (1/n + 1/m) is what noise comes to, below
+#: that the bins that happen to be empty outweigh it.
+TRAINED = 300
 _FLOOR = 0.10
 _TIMES = 2.5
 _MOST_BINS = 32
@@ -37,6 +42,11 @@ class Gap:
         self.noise = (bins - 1) * (1 / max(live, 1) + 1 / max(train, 1))
 
     @property
+    def comparable(self) -> bool:
+        """True on enough rows of both sides."""
+        return self.live >= ENOUGH and self.train >= TRAINED
+
+    @property
     def limit(self) -> float:
         """Above it the two differ."""
         return max(_FLOOR, _TIMES * self.noise)
@@ -44,7 +54,7 @@ class Gap:
     @property
     def apart(self) -> bool:
         """True when they differ by more than chance, on enough rows."""
-        return min(self.live, self.train) >= ENOUGH and self.psi >= self.limit
+        return self.comparable and self.psi >= self.limit
 
     @property
     def chance(self) -> float:

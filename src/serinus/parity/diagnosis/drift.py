@@ -4,7 +4,7 @@ Without that the answer is "inconclusive", and it names what is missing.
 """
 
 from serinus.parity.contract import Kind
-from serinus.parity.diagnosis.distance import ENOUGH, Gap, benjamini_hochberg
+from serinus.parity.diagnosis.distance import ENOUGH, TRAINED, Gap, benjamini_hochberg
 from serinus.parity.diagnosis.estimate import estimate
 from serinus.parity.diagnosis.finding import Confidence, Evidence, Finding, Verdict
 from serinus.parity.diagnosis.moved import field_gap, more_nulls, moved, unknown_share
@@ -33,10 +33,7 @@ def drift(view: View, blameless: set[str], explained: set[str], exact: bool) -> 
     if view.whole.sketch.rows < ENOUGH:
         return found
     if not view.profiled:
-        found.missing.append(
-            "Training's values are not known, since the contract was derived from the signature: "
-            "capture one with serinus contract capture."
-        )
+        found.missing.append(_unprofiled(view.snapshot.profile.rows))
         return found
     gaps = _significant(view)
     words = _shares(view, Kind.TEXT, explained)
@@ -60,15 +57,24 @@ def drift(view: View, blameless: set[str], explained: set[str], exact: bool) -> 
     return found
 
 
+def _unprofiled(rows: int) -> str:
+    if not rows:
+        return (
+            "Training's values are not known, since the contract was derived from the signature: "
+            "capture one with serinus contract capture."
+        )
+    return (
+        f"The contract was captured on {rows} rows, and distributions are compared from {TRAINED} "
+        "on: capture one on more rows."
+    )
+
+
 def _compared(view: View) -> str:
-    """How many fields could be compared."""
-    able = [
-        each
-        for each in view.fields
-        if field_gap(view, each, view.whole.field(each.name)) is not None
-    ]
-    rest = len(view.fields) - len(able)
-    return f"{len(able)} fields" + (f" ({rest} have nothing to compare)" if rest else "")
+    """How many fields could be compared, on enough values of both sides."""
+    gaps = [field_gap(view, each, view.whole.field(each.name)) for each in view.fields]
+    able = sum(each is not None and each.comparable for each in gaps)
+    rest = len(gaps) - able
+    return f"{able} fields" + (f" ({rest} have too little to compare)" if rest else "")
 
 
 def _significant(view: View) -> dict[str, Gap]:
@@ -137,7 +143,14 @@ def _finding(
     for name in order[:_SHOWN]:
         evidence.append(Evidence(text=_sign(view, name, signs), numbers=_numbers(gaps.get(name))))
     if not exact:
-        evidence.append(fact("golden replay and comparison by key passed in the same window"))
+        by_key = any(not view.sent(name) for name in changed)
+        evidence.append(
+            fact(
+                "golden replay and comparison by key passed in the same window"
+                if by_key
+                else "golden replay passed in the same window"
+            )
+        )
     told = estimate(view)
     if told and not exact:
         evidence.append(fact(told))

@@ -29,6 +29,11 @@ _TAIL = 3.0
 _ROUNDS = 20
 #: How much better the rows are explained than by no fault, in natural logarithms.
 _GAIN = 50.0
+#: And how much better than by another one.
+_AHEAD = 5.0
+#: A relation is broken where its mean square residual, without the largest ones, is this much of
+#: training's, and whole where it is less than that much.
+_BROKEN, _WHOLE, _MOST_OFF = 1.25, 1.5, 9.0
 _MOST_ROWS = 8000
 #: Values that training is taken to have had where it had none.
 _RARE = 0.5
@@ -53,15 +58,23 @@ def mixed_units(part: Part, field: Field, trained: FieldProfile, before: Gap) ->
         undone = _tailed((back - expected) / sigma) * _density(trained, back) / factor
         share, gain = _share(plain, undone)
         scored.append((gain, share, inverse, undone))
-    gain, share, inverse, undone = max(scored, key=lambda each: each[0])
+    scored.sort(key=lambda each: -each[0])
+    gain, share, inverse, undone = scored[0]
     if gain < _GAIN or share < _SHARE or share * len(values) < _ROWS:
         return
     chance = share * undone / (share * undone + (1 - share) * plain)
     # The relation must say so by itself, not only the distribution that is to be restored.
-    told = chance * np.log(_tailed((inverse.back(values) - expected) / sigma) / alone)
-    if told.sum() < max(_GAIN, chance.sum()):
+    back = inverse.back(values)
+    told = float((chance * np.log(_tailed((back - expected) / sigma) / alone)).sum())
+    if told < _GAIN:
         return
-    after = numbers_gap(trained, _soft(values, inverse.back(values), chance))
+    # Less than a whole hint a row is enough where all rows together say the same.
+    if told < chance.sum() and (
+        gain - scored[1][0] < _AHEAD
+        or not _mended(joint, values - expected, back - expected, chance)
+    ):
+        return
+    after = numbers_gap(trained, _soft(values, back, chance))
     if not alike(after, before):
         return
     touched = np.zeros(len(part.rows), dtype=bool)
@@ -106,6 +119,14 @@ def _relation(part: Part, name: str) -> tuple[Any, Any, Joint, Any] | None:
     if len(at) < ENOUGH:
         return None
     return values[at], joint.mean + joint.scale * expected[at], joint, at
+
+
+def _mended(joint: Joint, came: Any, back: Any, chance: Any) -> bool:
+    """Whether rows as they came go together worse than training's, and undone nearly as those."""
+    usual = joint.residual**2
+    one, other = (np.minimum((each / joint.scale) ** 2, _MOST_OFF) for each in (came, back))
+    undone = float(((1 - chance) * one + chance * other).mean())
+    return float(one.mean()) > _BROKEN * usual and undone < _WHOLE * usual
 
 
 def _tailed(residuals: Any) -> Any:

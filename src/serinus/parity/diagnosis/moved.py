@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from serinus.parity.contract import Field, Kind
-from serinus.parity.diagnosis.distance import ENOUGH, Gap, gap, merged, share_gap
+from serinus.parity.diagnosis.distance import ENOUGH, TRAINED, Gap, gap, merged, share_gap
 from serinus.parity.diagnosis.view import Numbers, Part, View
 from serinus.parity.profiles import FieldProfile
 from serinus.parity.sketch import FieldSketch
@@ -127,7 +127,7 @@ def expected_new(trained: FieldProfile) -> float:
 def more_nulls(view: View, name: str, sketch: FieldSketch) -> float | None:
     """The share of nulls, where it is clearly another than in training."""
     trained = view.baseline(name)
-    if sketch.n < ENOUGH or trained.n < ENOUGH:
+    if sketch.n < ENOUGH or trained.n < TRAINED:
         return None
     usual = (trained.null + trained.nan) / trained.n
     gone = sketch.null + sketch.missing + sketch.nan

@@ -213,11 +213,13 @@ def _finer(part: Part, field: Field, trained: FieldProfile, off: Numbers) -> Ite
         [field.name],
         f"no multiples of {grid:g}",
         f"{sketch.off_grid} of {sketch.n} values of '{field.name}' are no multiples of {grid:g}, "
-        f"as all {trained.n} were in training: they were computed, as by a small factor",
+        f"as all {trained.n - trained.null - trained.nan} were in training: they were computed, "
+        "as by a small factor",
         sketch.off_grid / max(sketch.n, 1),
         numbers_gap(trained, off),
         None,
         hard=True,
+        besides="but for their last digits all values are distributed as in training",
         rows=part.rows.examples(bad),
     )
 
@@ -283,6 +285,7 @@ def _to_the_limits(part: Part, field: Field, live: Numbers, before: Gap) -> Iter
             before,
             None,
             hard=True,
+            besides=f"they end where {bits}-bit numbers do, below and above",
             rows=[] if column is None else part.rows.examples(~column.null & (column.values < 0)),
         )
         return
@@ -347,14 +350,13 @@ def _turns(field: Field, low: float, high: float, values: Any) -> Iterator[tuple
 
 def _whole_gap(trained: Numbers, live: Numbers, before: Gap) -> Gap:
     """Value by value; training's counts are taken as many as they were."""
-    low = int(min(trained.values.min(), live.values.min()))
-    size = int(max(trained.values.max(), live.values.max())) - low + 1
-    one = np.bincount(
-        np.round(live.values).astype(np.int64) - low, weights=live.weights, minlength=size
-    )
-    other = np.bincount(
-        np.round(trained.values).astype(np.int64) - low, weights=trained.weights, minlength=size
-    )
+    # Middles of buckets are no whole numbers: rounded first, then counted.
+    came = np.round(live.values).astype(np.int64)
+    usual = np.round(trained.values).astype(np.int64)
+    low = int(min(usual.min(), came.min()))
+    size = int(max(usual.max(), came.max())) - low + 1
+    one = np.bincount(came - low, weights=live.weights, minlength=size)
+    other = np.bincount(usual - low, weights=trained.weights, minlength=size)
     used = (one + other) > 0
     one, other = one[used], other[used]
     place = merged(other, min(one.sum(), other.sum()))

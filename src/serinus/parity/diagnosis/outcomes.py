@@ -6,6 +6,7 @@ Labels that are late are no proof of anything; then it says nothing but that.
 import math
 
 from serinus.parity.contract import Metric
+from serinus.parity.diagnosis.distance import ENOUGH
 from serinus.parity.diagnosis.finding import Confidence, Finding, family
 from serinus.parity.diagnosis.values import Measured
 from serinus.parity.diagnosis.view import Found, View, fact
@@ -123,16 +124,42 @@ def _judge(view: View, found: Found, each: Measured, explained: bool, shifted: b
     if explained or shifted:
         found.notes.append(f"{text}; what was found above may explain it.")
         return
+    if not (each.part or _inputs_compared(view)):
+        found.findings.append(_of_unknown_inputs(text))
+        return
     detail = "model.quality" if each.part else "drift.concept"
     found.findings.append(
         Finding(
             verdict=family(detail),
             detail=detail,
             confidence=Confidence.STRONG,
-            evidence=[fact(text), fact("the inputs are as in training")],
+            evidence=[
+                fact(text),
+                *([fact("the inputs are as in training")] if _inputs_compared(view) else []),
+            ],
             step=10,
             pattern=each.part,
         )
+    )
+
+
+def _inputs_compared(view: View) -> bool:
+    """Whether step 9 had enough rows on both sides to say that the inputs are unchanged."""
+    return view.profiled and view.whole.sketch.rows >= ENOUGH
+
+
+def _of_unknown_inputs(text: str) -> Finding:
+    return Finding(
+        verdict=family("inconclusive"),
+        detail="inconclusive.inputs_unknown",
+        confidence=Confidence.INCONCLUSIVE,
+        evidence=[
+            fact(
+                f"{text}; whether the inputs or what they mean has changed can't be said, since "
+                "there are too few rows to compare the inputs with training's"
+            )
+        ],
+        step=10,
     )
 
 

@@ -63,6 +63,7 @@ def sentinel(part: Part, field: Field, trained: FieldProfile, live: Numbers) -> 
         before,
         after,
         hard=outside,
+        besides=f"{value:g} commonly stands for null",
         rows=[] if column is None else part.rows.examples(column.values == value),
     )
 
@@ -158,5 +159,6 @@ def clipped(
             before,
             kept,
             hard=True,
+            why="no value lies beyond the edge, where training had some",
             rows=[] if column is None else part.rows.examples(column.values == limit),
         )

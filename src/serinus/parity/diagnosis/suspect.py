@@ -30,6 +30,10 @@ class Suspect:
     hard: bool = False
     #: False for a factor that was fitted and has no name: it explains no other field's change.
     named: bool = True
+    #: What a hard one has that no change of the world has.
+    why: str = "training could not have had these values"
+    #: Of a change that can't be undone: what else there is to see in the values.
+    besides: str = ""
     rows: list[str] = field(default_factory=list)
     #: The numbers with the inverse applied, one for each recorded row of the part (NaN: none).
     undone: Any | None = None

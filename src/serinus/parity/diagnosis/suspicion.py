@@ -10,6 +10,7 @@ from itertools import permutations
 import numpy as np
 
 from serinus.parity.contract import Field, Kind
+from serinus.parity.diagnosis.callers import others_as_trained, seen_in_all, senders
 from serinus.parity.diagnosis.distance import ENOUGH, Gap, alike
 from serinus.parity.diagnosis.finding import Confidence, Finding, Locus, Verdict
 from serinus.parity.diagnosis.moved import field_gap, moved, numbers_gap
@@ -19,7 +20,7 @@ from serinus.parity.diagnosis.suspect import Suspect
 from serinus.parity.diagnosis.trades import traded
 from serinus.parity.diagnosis.view import Found, Part, View, fact
 from serinus.parity.diagnosis.words import word_suspects
-from serinus.parity.sketch import Sketch
+from serinus.parity.sketch import FieldSketch, Sketch
 
 __all__ = ["suspicion"]
 
@@ -32,6 +33,8 @@ _UNLIKE = 0.25
 _NOVEL = 0.01
 #: And this of nulls is all of them.
 _GONE = 0.999
+_NO_VALUE = "no value at all"
+_FEWEST_GONE, _HALF = 200, 0.5
 
 
 def suspicion(view: View, blameless: set[str], explained: set[str]) -> Found:
@@ -40,7 +43,10 @@ def suspicion(view: View, blameless: set[str], explained: set[str]) -> Found:
     skip = blameless | explained
     whole = _best(_of_part(view.whole, skip))
     parts = [part for part in view.callers.values() if len(view.callers) > 1]
-    by_caller = {str(part.caller): _best(_of_part(part, skip)) for part in parts}
+    by_caller = {
+        str(part.caller): _best(one for one in _of_part(part, skip) if seen_in_all(view, one))
+        for part in parts
+    }
     chosen = _joined(whole, by_caller)
     shaken = set(moved(view.whole))
     # What another such change explains is no change beside it.
@@ -76,7 +82,7 @@ def _of_part(part: Part, skip: set[str]) -> Iterator[Suspect]:
     for field in fields:
         if part.view.sent(field.name):
             yield from word_suspects(part, field)
-            yield from _gone(part, field)
+            yield from _gone(part, field) or _gone_since(part, field)
         yield from number_suspects(part, field)
         later = _since_step(part, field)
         if later is not None:
@@ -88,19 +94,45 @@ def _of_part(part: Part, skip: set[str]) -> Iterator[Suspect]:
             yield from whole or traded(each, fields)
 
 
-def _gone(part: Part, field: Field) -> Iterator[Suspect]:
+def _gone(part: Part, field: Field) -> list[Suspect]:
     """A field that is no longer sent at all, where it was: the world leaves some."""
     sketch, usual = part.field(field.name), field.observed.null_rate
-    null = sketch.null + sketch.missing + sketch.nan
-    if sketch.n >= ENOUGH and null >= _GONE * sketch.n and usual <= 0.5:
-        yield Suspect(
+    null = _nulls(sketch)
+    # That all of so many are null by chance is out of the question, where few or half were.
+    if sketch.n < _FEWEST_GONE or null < _GONE * sketch.n or usual > _HALF:
+        return []
+    return [
+        Suspect(
             part,
             [field.name],
-            "no value at all",
+            _NO_VALUE,
             f"'{field.name}' is null in {null} of {sketch.n} rows, {usual:.1%} in training",
             null / sketch.n - usual,
             hard=True,
+            besides="it is so in all of these rows; the world leaves some",
         )
+    ]
+
+
+def _gone_since(part: Part, field: Field) -> list[Suspect]:
+    """The same from some hour on."""
+    sketch = part.field(field.name)
+    if _nulls(sketch) < max(_FEWEST_GONE, 2 * field.observed.null_rate * sketch.n):
+        return []
+    callers = None if part.caller is None else [part.caller]
+
+    def gone(hour: Sketch) -> tuple[float, float]:
+        counts = hour.fields.get(field.name)
+        return (0.0, 0.0) if counts is None else (float(_nulls(counts)), float(counts.n))
+
+    step = onset(part.view, callers, gone, fewest=10)
+    if step is None:
+        return []
+    return _gone(part.view.later(part, int(step.at.timestamp()) // 3600), field)
+
+
+def _nulls(sketch: FieldSketch) -> int:
+    return sketch.null + sketch.missing + sketch.nan
 
 
 def _since_step(part: Part, field: Field) -> Part | None:
@@ -175,6 +207,7 @@ def _swaps(part: Part, fields: list[Field]) -> Iterator[Suspect]:
                 far[one],
                 crossed[0],
                 hard=True,
+                why="each has the values of the other",
             )
 
 
@@ -184,8 +217,10 @@ def _prove(
     """Collect what speaks for a suspicion; returns the step in time, if there is one."""
     proofs = suspect.proofs
     if suspect.hard:
-        proofs.append("training could not have had these values")
-        if suspect.after is None or suspect.restored or not suspect.after.apart:
+        proofs.append(suspect.why)
+        if suspect.after is None:
+            proofs += [suspect.besides] if suspect.besides else []
+        elif suspect.restored or not suspect.after.apart:
             proofs.append("undone, the values are distributed as in training")
     others = set(moved(suspect.part)) - set(suspect.fields) - skip
     if not others and len(view.fields) > len(suspect.fields):
@@ -215,13 +250,9 @@ def _callers(view: View, suspect: Suspect, by_caller: dict[str, list[Suspect]]) 
     ]
     if suspect.part.caller is not None and suspect.part.caller not in guilty:
         guilty.append(suspect.part.caller)
-    field = view.snapshot.contract.field(name)
-    clean = []
-    for caller, part in view.callers.items():
-        each = field_gap(view, field, part.field(name)) if field is not None else None
-        if caller not in guilty and part.sketch.rows >= 200 and (each is None or not each.apart):
-            clean.append(caller)
-    return sorted(guilty) if guilty and clean else []
+    if guilty and others_as_trained(view, name, guilty):
+        return sorted(guilty)
+    return senders(view, name) if suspect.hard else []
 
 
 def _touched(view: View, suspect: Suspect, sketch: Sketch) -> tuple[float, float]:
@@ -230,6 +261,8 @@ def _touched(view: View, suspect: Suspect, sketch: Sketch) -> tuple[float, float
     counts = sketch.fields.get(name)
     if counts is None or not counts.n:
         return 0.0, 0.0
+    if suspect.pattern == _NO_VALUE:
+        return float(_nulls(counts)), float(counts.n)
     if suspect.hard and suspect.pattern.startswith("unit"):
         return float(max(counts.off_grid, counts.fractional if _whole(view, name) else 0)), counts.n
     if suspect.hard and "null as" not in suspect.pattern:

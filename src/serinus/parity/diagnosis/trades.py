@@ -50,6 +50,7 @@ def traded(part: Part, fields: list[Field]) -> Iterator[Suspect]:
             first.before,
             first.after,
             hard=True,
+            why="each has the values of the other",
         )
 
 
@@ -59,4 +60,4 @@ def _into(part: Part, mine: tuple[Field, Cells], other: tuple[Field, Cells]) -> 
     placed = cells.placed(values, other[1].weights)
     if np.abs(placed - cells.trained).sum() < 0.1:
         return None  # they always looked alike
-    return fitted(part, field, cells, Tried(["swapped"], placed[None, :], np.zeros(1)))
+    return fitted(part, field, cells, Tried(["swapped"], placed[None, :], np.zeros(1)), alone=False)

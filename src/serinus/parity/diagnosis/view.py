@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from serinus.parity.contract import Field, Kind
+from serinus.parity.diagnosis.distance import TRAINED
 from serinus.parity.diagnosis.finding import Evidence, Exclusion, Finding
 from serinus.parity.diagnosis.rows import Rows
 from serinus.parity.diagnosis.values import LibraryDifference, Snapshot
@@ -184,8 +185,8 @@ class View:
 
     @property
     def profiled(self) -> bool:
-        """Whether training's values were counted; nothing can be compared where they were not."""
-        return bool(self.snapshot.profile.rows)
+        """Whether enough of training's values were counted to lay live ones beside them."""
+        return self.snapshot.profile.rows >= TRAINED
 
     @property
     def fields(self) -> list[Field]:

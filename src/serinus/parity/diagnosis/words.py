@@ -117,6 +117,7 @@ def _suspect(
         None if name.startswith("cut off") else words_gap(trained, words, round(other)),
         # One word alone that is the beginning of another may be a new one.
         hard=not name.startswith("cut off") or len(unknown) > 1 or not sketch.words,
+        besides="each is how a word of training begins" if name.startswith("cut off") else "",
         rows=rows.examples([each in strange for each in column.values]) if column else [],
     )
 

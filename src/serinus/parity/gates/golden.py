@@ -13,6 +13,7 @@ import numpy as np
 from serinus.parity.arrays import StageValues
 from serinus.parity.contract import Contract, Origin, Stage
 from serinus.parity.folder import Bundle, GoldenRow
+from serinus.parity.gates.cause import fault_of, in_words
 from serinus.parity.gates.comparing import (
     Mismatch,
     as_columns,
@@ -20,7 +21,6 @@ from serinus.parity.gates.comparing import (
     in_order,
     message_of,
     predictions,
-    shown,
 )
 from serinus.parity.gates.jumping import told_of, without_jumps
 from serinus.parity.gates.sheet import as_sent
@@ -169,7 +169,7 @@ def _compared(bundle: Bundle, found: Replay) -> list[Mismatch]:
         if got is not None:
             compared.append(_spread(stage, expected, got, found.seen, there))
     _add_refused(compared, found.seen, there, owner)
-    return [_without_ties(each, bundle, found.seen, there) for each in compared]
+    return [_without_ties(each, bundle, found.seen) for each in compared]
 
 
 def _spread(
@@ -212,7 +212,7 @@ def _add_refused(compared: list[Mismatch], seen: Inspection, there: Any, owner: 
     compared[: 1 if first is not None else 0] = [refused]
 
 
-def _without_ties(found: Mismatch, bundle: Bundle, seen: Inspection, there: Any) -> Mismatch:
+def _without_ties(found: Mismatch, bundle: Bundle, seen: Inspection) -> Mismatch:
     """A score on the threshold may fall on either side by its last digit; that is no decision."""
     limit, scores = bundle.contract.outputs.threshold, bundle.stages.get("S4")
     if (
@@ -299,13 +299,13 @@ def _judge(bundle: Bundle, found: Replay, running: Running, *, environment_diffe
         )
     found.stage = bad.stage
     hidden = bad.stage == "answer" and len(found.compared) <= _stages_before_answer(found)
-    fault = _fault(bad.stage, bundle, running, environment=environment_differs, hidden=hidden)
+    fault = fault_of(bad.stage, bundle, running, environment=environment_differs, hidden=hidden)
     return Gate(
         name=NAME,
         result=GateResult.FAIL,
         fault=fault,
         stage=bad.stage,
-        detail=_tell(bundle, bad, running, unseen),
+        detail=in_words(bundle, bad, running, unseen),
     )
 
 
@@ -337,64 +337,3 @@ def _stages_before_answer(found: Replay) -> int:
 def _unseen(contract: Contract, found: Replay) -> str:
     lost = [each.name for each in in_order(contract.stages) if each.name in found.seen.missing]
     return ", ".join(f"{name} ({found.seen.missing[name]})" for name in lost)
-
-
-def _fault(stage: str, bundle: Bundle, running: Running, *, environment: bool, hidden: bool) -> str:
-    if stage in ("S1", "S2"):
-        return "preprocessing.parse"
-    if stage == "S5":
-        return "preprocessing.decision"
-    if environment:
-        return "environment"
-    if stage == "S4" or hidden:
-        if _changed(bundle.contract.model.parameters, running.parameters):
-            return "model.artefact"
-        return "model" if hidden else "model.bug"
-    if stage == "answer":
-        return "model.bug"
-    return "preprocessing.transform"
-
-
-def _changed(trained: dict[str, str], running: dict[str, str]) -> list[str]:
-    return sorted(name for name in trained if running.get(name, trained[name]) != trained[name])
-
-
-def _tell(bundle: Bundle, bad: Mismatch, running: Running, unseen: str) -> str:
-    sentences = [
-        f"{bad.stage} differs on {bad.count} of {len(bad.rows)} golden rows; {bad.detail}."
-    ]
-    cases = _kind_of_rows(bundle, bad)
-    if cases:
-        sentences.append(f"Only rows {cases} differ.")
-    for what, trained, now in (
-        ("fitted parameters", bundle.contract.model.parameters, running.parameters),
-        ("code", bundle.contract.model.code, running.code),
-    ):
-        changed = _changed(trained, now)
-        if changed:
-            sentences.append(f"The {what} of {', '.join(changed[:5])} are not those of training.")
-    zone = "" if running.lock is None else running.lock.timezone
-    if zone and bundle.lock.timezone and zone != bundle.lock.timezone:
-        sentences.append(f"The time zone is {zone}; at training it was {bundle.lock.timezone}.")
-    if unseen:
-        sentences.append(f"Not seen: {unseen}.")
-    return " ".join(sentences)
-
-
-def _kind_of_rows(bundle: Bundle, bad: Mismatch) -> str:
-    """What the differing rows have in common and no other row has: a null, or one text."""
-    stage = next((each for each in bundle.contract.stages if each.name == "S1"), None)
-    values = bundle.stages.get("S1")
-    if stage is None or values is None or bad.count in (0, len(bad.rows)):
-        return ""
-    for name, column in zip(stage.columns, values, strict=False):
-        cells = np.array([_cell(each) for each in column], dtype=object)
-        inside, outside = set(cells[bad.rows]), set(cells[~bad.rows])
-        if len(inside) == 1 and not inside & outside and bad.count > 1:
-            one = next(iter(inside))
-            return f"with a null in '{name}'" if one is None else f"with '{name}' = {shown(one)}"
-    return ""
-
-
-def _cell(value: Any) -> Any:
-    return None if value is None or value != value else value

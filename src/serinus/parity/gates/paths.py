@@ -163,7 +163,7 @@ def _in_company(rows: _Rows, wire: Wire, alone: list[Any]) -> Gate | None:
             expected = [alone[rows.chosen.index(at)] for at in picked]
             found = rows.same(expected, kept)
             if found.count:
-                return _influence(rows, wire, size, places, picked, found, (expected, kept))
+                return _influence(rows, wire, places, picked, found, (expected, kept))
     return None
 
 
@@ -184,7 +184,6 @@ def _requests(rows: _Rows, size: int) -> list[tuple[list[int], list[int]]]:
 def _influence(
     rows: _Rows,
     wire: Wire,
-    size: int,
     places: list[int],
     picked: list[int],
     found: Mismatch,

@@ -46,7 +46,7 @@ def probes_gate(bundle: Bundle, wire: Wire, running: Running, replayed: Replay) 
     if not running.strict:
         why = "Requests are read as MLflow reads them, as asked: wrong ones are let through."
         return Gate(name=NAME, result=GateResult.SKIPPED, detail=why)
-    base = _base(bundle, replayed)
+    base = _base(replayed)
     if base is None:
         return Gate(
             name=NAME,
@@ -85,7 +85,7 @@ def _told(probe: Probe, answer: Answer) -> str:
     return f"{probe.what} ends in status {answer.status} ({message_of(answer)})"
 
 
-def _base(bundle: Bundle, replayed: Replay) -> Sheet | None:
+def _base(replayed: Replay) -> Sheet | None:
     """One good row, as full as there is one."""
     pairs = zip(replayed.requests, replayed.answers, strict=True)
     sheet = sheet_of([request for request, answer in pairs if answer.status == 200])

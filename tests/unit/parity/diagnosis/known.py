@@ -40,6 +40,8 @@ _KINDS = {
     "hour": Kind.WHOLE,
     "plan": Kind.TEXT,
     "stock": Kind.NUMBER,
+    "pressure": Kind.NUMBER,
+    "wind": Kind.WHOLE,
 }
 
 
@@ -54,6 +56,8 @@ def rows_like_training(count: int, seed: int) -> dict[str, list[Any]]:
         "hour": [int(each) for each in random.choice(24, count, p=_day())],
         "plan": [str(each) for each in random.choice(["Gold", "Silver", "Free"], count)],
         "stock": (random.random(count) * 50).round(2).tolist(),
+        "pressure": random.normal(1013, 9, count).round(1).tolist(),
+        "wind": [int(each) % 360 for each in random.normal(240, 60, count)],
     }
 
 
@@ -103,14 +107,17 @@ def snapshot(
     gates: tuple[Gate, ...] = (PASSED,),
     golden_at: datetime = START + timedelta(hours=20),
     serves: str = "d2",
+    senders: Any | None = None,
     **more: Any,
 ) -> Snapshot:
-    """A day of these rows, by two callers in turn, on an endpoint that passed its replay."""
+    """A day of these rows, by two callers or as told, on an endpoint that passed its replay."""
     made, profile = contract(looked_up)
     shape = shape_of(made, profile)
     count = len(cells["size"])
     hours = np.arange(count) * 24 // count
     callers = np.array([CALLERS[at % 2] for at in range(count)], dtype=object)
+    if senders is not None:
+        callers = np.asarray(senders, dtype=object)
     first = int(START.timestamp()) // 3600
     live: dict[SliceKey, Sketch] = {}
     for hour in range(24):
