@@ -154,6 +154,13 @@ def test_waiting_ends_with_the_update_and_shows_every_step() -> None:
 def test_a_failed_update_says_which_entity_and_why() -> None:
     handler, _ = answering(endpoint_in("UPDATE_FAILED", "no module named lightgbm"))
     said = "m-1: no module named lightgbm"
+    with client_of(handler) as client, pytest.raises(UpdateFailed, match=said) as failed:
+        client.wait_until_updated("m")
+    # It has never served: a second `create` would say that the name is taken.
+    assert "serinus endpoints update m --model URI" in str(failed.value)
+    failed_too = endpoint_in("UPDATE_FAILED", "no module named lightgbm").json()
+    handler, _ = answering(httpx.Response(200, json={**failed_too, "config": {"a": 1}}))
+    said = "^endpoint 'm' was not updated: m-1: no module named lightgbm$"
     with client_of(handler) as client, pytest.raises(UpdateFailed, match=said):
         client.wait_until_updated("m")
 

@@ -149,3 +149,10 @@ def test_every_setting_is_in_the_quickstart() -> None:
     for row in settings():
         assert f"| `{row.name}` |" in page
         assert row.about in page
+
+
+def test_the_model_s_endpoint_gets_a_name_that_the_api_would_take() -> None:
+    assert load_settings(None, {}, {"name": "line-2"}).name == "line-2"
+    for bad in ("a b", "a/b", "databricks-x", "x" * 64):
+        with pytest.raises(SettingsError, match="name: The endpoint name"):
+            load_settings(None, {}, {"name": bad})

@@ -13,6 +13,7 @@ from serinus.api.measured import measured_of
 from serinus.api.sampled import refused_of, repeated_of, rows_of
 from serinus.api.staged import staged_of
 from serinus.api.starting import live_rollout
+from serinus.api.switched import switched_units
 from serinus.entities import Endpoint, ServedEntity
 from serinus.errors import InvalidState, ResourceDoesNotExist
 from serinus.parity.diagnosis.offline import Offline
@@ -137,6 +138,7 @@ class Assembly:
         sampled = self._sampled(endpoint, entity, earliest)
         begin = int(since.timestamp()) // _HOUR_S * _HOUR_S
         records = [each.record for each in sampled if each.record.at >= begin]
+        switched, units = switched_units(self._store, endpoint)
         return Snapshot(
             scope=Scope(
                 endpoint=endpoint.name,
@@ -151,6 +153,8 @@ class Assembly:
             known_digests=self._digests(endpoint),
             shares=shares_of(endpoint, routing),
             late_gateways=late_of(routing),
+            switched_units=switched,
+            units=units,
             environment=_environment(verified, bundle, told),
             live=_live(hours, bundle.id),
             refused=refused_of(records),

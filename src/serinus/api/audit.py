@@ -1,16 +1,15 @@
 """The record of who changed what, for administrators. It only reads."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
 from serinus.api.access_shapes import AuditChecked, AuditPage
 from serinus.api.answers import json_answer
-from serinus.api.resources import rfc3339
-from serinus.store.audit import Checked, Entry
+from serinus.api.audited import audit_resource, check_resource
 from serinus.store.repository import Store
 
-__all__ = ["AuditCalls", "audit_resource", "check_resource"]
+__all__ = ["AuditCalls"]
 
 _PATH = "/api/serinus/v1/audit"
 
@@ -43,28 +42,3 @@ class AuditCalls:
     def check(self) -> Response:
         """Follow the chain of hashes over the whole record."""
         return json_answer(check_resource(self._store.audit.verify()))
-
-
-def check_resource(checked: Checked) -> dict[str, Any]:
-    """Whether the record is whole."""
-    return {
-        "whole": checked.broken_at is None,
-        "entries": checked.entries,
-        "head": checked.head,
-        "broken_at": checked.broken_at,
-    }
-
-
-def audit_resource(entry: Entry) -> dict[str, Any]:
-    """One change."""
-    return {
-        "id": entry.id,
-        "at": rfc3339(entry.at),
-        "actor": entry.actor,
-        "token_id": entry.token_id or None,
-        "action": entry.action,
-        "endpoint": entry.endpoint or None,
-        "before": entry.before,
-        "after": entry.after,
-        "hash": entry.hash,
-    }

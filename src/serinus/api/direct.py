@@ -27,7 +27,7 @@ def candidate_in(
     if len(new) == 1 and wanted.weights.get(new[0].name) == WHOLE and _is_model(new[0], serving):
         return new[0]
     if policy.direct_updates is DirectUpdates.REFUSE:
-        _refuse(serving, wanted, now, new, endpoint)
+        _refuse(wanted, now, new, endpoint)
     return None
 
 
@@ -41,7 +41,6 @@ def _is_model(candidate: ServedEntity, serving: EndpointConfig) -> bool:
 
 
 def _refuse(
-    serving: EndpointConfig,
     wanted: EndpointConfig,
     now: dict[object, int],
     new: list[ServedEntity],

@@ -6,7 +6,7 @@ The values are gauges of the last minute, also where a name ends in ``_total``: 
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Response
 
 from serinus.entities import Endpoint
 from serinus.errors import TemporarilyUnavailable
@@ -44,7 +44,7 @@ class MetricCalls:
         )
         return router
 
-    def get(self, name: str, request: Request) -> Response:
+    def get(self, name: str) -> Response:
         """Requests, durations and use of the last minute, as text for Prometheus."""
         endpoint = self._store.endpoint(name)
         vitals = self._vitals(endpoint)

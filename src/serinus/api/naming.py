@@ -4,7 +4,7 @@ import re
 
 from serinus.errors import InvalidParameterValue
 
-__all__ = ["MAX_NAME", "checked_name", "default_served_name", "is_uri"]
+__all__ = ["MAX_NAME", "checked_name", "default_served_name", "endpoint_name", "is_uri"]
 
 MAX_NAME = 63
 
@@ -20,6 +20,20 @@ def checked_name(name: str, what: str) -> str:
         raise InvalidParameterValue(
             f"{what} {name[:80]!r} is not allowed. Use 1 to {MAX_NAME} letters, digits, hyphens "
             f"and underscores."
+        )
+    return name
+
+
+def endpoint_name(name: str) -> str:
+    """A name for a new endpoint; raises InvalidParameterValue.
+
+    ``databricks-`` is refused as it is there: whoever moves between the two keeps every name.
+    """
+    checked_name(name, "The endpoint name")
+    if name.lower().startswith("databricks-"):
+        raise InvalidParameterValue(
+            f"The endpoint name {name!r} starts with 'databricks-', which is reserved. "
+            f"Choose another name."
         )
     return name
 

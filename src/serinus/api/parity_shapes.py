@@ -91,7 +91,7 @@ class _VersionSkew(OpenShape):
     version: str
     contract: str
     rows: int
-    callers: list[Any]
+    callers: dict[str, int]
     verdict: SkewVerdict
     training: _Skew
     between: list[_Skew]

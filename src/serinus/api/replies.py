@@ -6,7 +6,14 @@ from serinus.api.rate_limits import limits_reply
 from serinus.api.tags import tag_list
 from serinus.api.wishes import MASK
 from serinus.engine.vault import SECRET
-from serinus.entities import WHOLE, Endpoint, EndpointConfig, ServedEntity
+from serinus.entities import (
+    WHOLE,
+    ConfigUpdate,
+    Deployment,
+    Endpoint,
+    EndpointConfig,
+    ServedEntity,
+)
 from serinus.store.instants import to_millis
 
 __all__ = ["config_reply", "endpoint_reply", "percentages"]
@@ -23,7 +30,6 @@ def endpoint_reply(
 
     ``serving`` is the active config, with the split of the rollout under way if there is one.
     """
-    answers = endpoint.active is not None and not endpoint.stopped
     reply: dict[str, Any] = {
         "name": endpoint.name,
         "id": endpoint.id,
@@ -31,7 +37,7 @@ def endpoint_reply(
         "creation_timestamp": to_millis(endpoint.created_at),
         "last_updated_timestamp": to_millis(endpoint.updated_at),
         "state": {
-            "ready": "READY" if answers else "NOT_READY",
+            "ready": "READY" if _answers(endpoint) else "NOT_READY",
             "config_update": endpoint.update.value,
             **({"suspend": "STOPPED"} if endpoint.stopped else {}),
         },
@@ -51,6 +57,15 @@ def endpoint_reply(
         started = to_millis(endpoint.pending.created_at)
         reply["pending_config"] = {"start_time": started, **config_reply(endpoint.pending)}
     return reply
+
+
+def _answers(endpoint: Endpoint) -> bool:
+    """Whether it serves, or would if a replica had not just ended; not while it starts again."""
+    if endpoint.active is None or endpoint.stopped:
+        return False
+    return endpoint.update is not ConfigUpdate.IN_PROGRESS or any(
+        each.deployment is not Deployment.RECOVERING for each in endpoint.active.entities
+    )
 
 
 def percentages(weights: dict[str, int]) -> dict[str, int]:

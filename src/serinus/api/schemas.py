@@ -4,11 +4,11 @@ Fields that Databricks knows and Serinus does not use are ignored, as Databricks
 ones. A name that looks like a slip of an essential one is refused, with the right name.
 """
 
+import json
 from difflib import get_close_matches
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
-    AfterValidator,
     AliasChoices,
     BaseModel,
     BeforeValidator,
@@ -17,6 +17,7 @@ from pydantic import (
     model_validator,
 )
 
+from serinus.api.bodies import Text
 from serinus.entities import WHOLE
 
 __all__ = [
@@ -44,12 +45,6 @@ MAX_TAGS = 256
 _PERCENT = WHOLE // 100
 
 
-def _storable(value: str) -> str:
-    if "\0" in value:
-        raise ValueError("must not contain a NUL character")
-    return value
-
-
 def _percentage(value: object) -> int:
     """An int; the documentation of the original service itself sends "50"."""
     text = value.strip() if isinstance(value, str) else value
@@ -60,14 +55,13 @@ def _percentage(value: object) -> int:
     else:
         number = -1
     if not 0 <= number <= 100:
-        shown = repr(value)[:40]
+        shown = json.dumps(value, default=repr)[:40]
         raise ValueError(
             f"must be a whole number from 0 to 100, and the sum over all routes 100; it is {shown}"
         )
     return number
 
 
-Text = Annotated[str, Field(max_length=4096), AfterValidator(_storable)]
 # Versions are numbers to most who send them, and strings on the wire.
 Version = Annotated[Text, BeforeValidator(lambda v: str(v) if type(v) is int else v)]
 Percentage = Annotated[int, BeforeValidator(_percentage)]

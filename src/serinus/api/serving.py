@@ -15,6 +15,7 @@ from serinus.api.ai_gateway import kept_of
 from serinus.api.answers import json_answer
 from serinus.api.direct import candidate_in
 from serinus.api.missing import NO_TELEMETRY
+from serinus.api.naming import endpoint_name
 from serinus.api.permissions import permission_level
 from serinus.api.policy import policy_of, spec_of
 from serinus.api.rate_limits import limits_from
@@ -26,7 +27,7 @@ from serinus.api.split import serving_now
 from serinus.api.starting import Starter
 from serinus.api.supplies import Check
 from serinus.api.target import wanted_target
-from serinus.api.wishes import config_from, endpoint_name, same_as_wanted
+from serinus.api.wishes import config_from, same_as_wanted
 from serinus.entities import ConfigUpdate, Endpoint, EndpointConfig, RateLimit
 from serinus.errors import NotImplementedHere, ResourceAlreadyExists, ResourceConflict
 from serinus.store.journal import JournalEntry

@@ -20,7 +20,6 @@ __all__ = [
     "MASK",
     "check_model",
     "config_from",
-    "endpoint_name",
     "registered",
     "same_as_wanted",
     "same_config",
@@ -36,20 +35,6 @@ _ECHOED = {
     *("burst_scaling_enabled", "min_provisioned_concurrency", "max_provisioned_concurrency"),
     *("min_provisioned_throughput", "max_provisioned_throughput", "provisioned_model_units"),
 }
-
-
-def endpoint_name(name: str) -> str:
-    """A name for a new endpoint; raises InvalidParameterValue.
-
-    ``databricks-`` is refused as it is there: whoever moves between the two keeps every name.
-    """
-    checked_name(name, "The endpoint name")
-    if name.lower().startswith("databricks-"):
-        raise InvalidParameterValue(
-            f"The endpoint name {name!r} starts with 'databricks-', which is reserved. "
-            f"Choose another name."
-        )
-    return name
 
 
 def config_from(wanted: ConfigInput, *, version: int, creator: str, at: datetime) -> EndpointConfig:

@@ -1,6 +1,5 @@
 """The command tree. Only names, options and help; what takes long to import loads when it runs."""
 
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +9,7 @@ from serinus import __version__
 from serinus.cli.apply import apply
 from serinus.cli.audit import audit
 from serinus.cli.completion import completion
+from serinus.cli.configuration import ConfigOption, StateOption, settings_in_force
 from serinus.cli.connection import DEFAULT_SERVER, ServerOption, TokenOption
 from serinus.cli.contract import contract
 from serinus.cli.diagnose import diagnose
@@ -22,7 +22,6 @@ from serinus.cli.secret import secret_commands
 from serinus.cli.skew import skew
 from serinus.cli.token import token_commands
 from serinus.cli.verify import verify
-from serinus.settings import Settings, SettingsError, load_settings
 
 __all__ = ["app"]
 
@@ -40,10 +39,6 @@ app = typer.Typer(
 PortOption = Annotated[
     int | None,
     typer.Option(min=0, max=65535, help="port; 0 takes a free one (default: 8080)"),
-]
-ConfigOption = Annotated[
-    Path | None,
-    typer.Option(envvar="SERINUS_CONFIG", help="settings file (default: serinus.toml if there)"),
 ]
 
 
@@ -84,14 +79,12 @@ def serve(
     behind_tls_proxy: Annotated[
         bool, typer.Option("--behind-tls-proxy", help="a proxy in front of the server speaks TLS")
     ] = False,
-    home: Annotated[
-        Path | None, typer.Option(help="directory of the state (default: .serinus)")
-    ] = None,
+    home: StateOption = None,
     config: ConfigOption = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Run the server. Every setting also has an environment variable and a key in the file."""
-    settings = _settings(
+    settings = settings_in_force(
         config,
         model=model,
         name=name,
@@ -103,10 +96,10 @@ def serve(
         home=home,
         log_format="json" if output is Output.JSON else None,
     )
-    # The server's imports cost more than any other command's whole run.
-    from serinus.server.supervisor import serve as run  # noqa: PLC0415
+    # Only this command becomes a server.
+    from serinus.server.start import become_supervisor  # noqa: PLC0415
 
-    raise typer.Exit(run(settings))
+    become_supervisor(settings)
 
 
 @app.command(rich_help_panel=_SERVE)
@@ -149,14 +142,12 @@ app.command(rich_help_panel=_CARE)(completion)
 def doctor(
     server: ServerOption = DEFAULT_SERVER,
     token: TokenOption = None,
-    home: Annotated[
-        Path | None, typer.Option(help="directory of the state (default: .serinus)")
-    ] = None,
+    home: StateOption = None,
     config: ConfigOption = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Check this machine and the server, and say how to mend what is wrong."""
-    settings = _settings(config, home=home)
+    settings = settings_in_force(config, home=home)
     # psutil, sqlite and httpx are needed here alone.
     from serinus.cli.doctor import examine  # noqa: PLC0415
 
@@ -165,26 +156,14 @@ def doctor(
 
 @app.command(rich_help_panel=_CARE)
 def reload(
-    home: Annotated[
-        Path | None, typer.Option(help="directory of the server's state (default: .serinus)")
-    ] = None,
+    home: StateOption = None,
     config: ConfigOption = None,
     timeout: Annotated[float, typer.Option(min=1, help="seconds to wait until it is done")] = 300.0,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Replace the gateways of the server on this machine, without losing a request."""
-    settings = _settings(config, home=home)
+    settings = settings_in_force(config, home=home)
     # Only here does a command look at the server's own processes.
     from serinus.cli.reload import replace_gateways  # noqa: PLC0415
 
     raise typer.Exit(replace_gateways(settings.home, timeout, output))
-
-
-def _settings(config: Path | None, **overrides: object) -> Settings:
-    """The settings in force; a mistake in them is a usage error."""
-    if config is None and Path("serinus.toml").is_file():
-        config = Path("serinus.toml")
-    try:
-        return load_settings(config, os.environ, overrides)
-    except SettingsError as error:
-        fail(str(error), Exit.USAGE)

@@ -1,4 +1,4 @@
-"""The server that a command talks to, and what its errors mean for the exit code."""
+"""The server and the endpoint that a command is about; what errors mean for the exit code."""
 
 import getpass
 from collections.abc import Iterator
@@ -13,9 +13,26 @@ from serinus.errors import SerinusError
 if TYPE_CHECKING:
     from serinus.client import Client
 
-__all__ = ["DEFAULT_SERVER", "ServerOption", "TokenOption", "connected", "spoken", "who"]
+__all__ = [
+    "DEFAULT_SERVER",
+    "EndpointArgument",
+    "ServerOption",
+    "TokenOption",
+    "connected",
+    "spoken",
+    "who",
+]
 
 DEFAULT_SERVER = "http://127.0.0.1:8080"
+
+#: What says that the command is wrong, and nothing of what it asks about: a mistyped name must not
+#: look to a script like a model that is at fault.
+_WRONG_COMMAND = frozenset(
+    {
+        *("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "BAD_REQUEST"),
+        *("UNAUTHENTICATED", "PERMISSION_DENIED", "NOT_IMPLEMENTED"),
+    }
+)
 
 ServerOption = Annotated[
     str, typer.Option("--server", envvar="SERINUS_SERVER", help="URL of the server")
@@ -28,6 +45,10 @@ TokenOption = Annotated[
         help="bearer token, if it asks for one",
         show_default=False,
     ),
+]
+
+EndpointArgument = Annotated[
+    str, typer.Argument(metavar="ENDPOINT", help="name of the endpoint", show_default=False)
 ]
 
 
@@ -59,7 +80,8 @@ def spoken() -> Iterator[None]:
     except UpdateFailed as error:
         fail(str(error), Exit.FINDING)
     except SerinusError as error:
-        fail(f"{error.message} ({error.code})", Exit.FINDING)
+        wrong = error.code in _WRONG_COMMAND
+        fail(f"{error.message} ({error.code})", Exit.USAGE if wrong else Exit.FINDING)
 
 
 def who() -> str:

@@ -8,7 +8,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from serinus.errors import InvalidParameterValue
+from serinus.errors import InvalidParameterValue, described
 from serinus.parity.signature import read_model_file
 
 __all__ = ["load_model", "read_sample"]
@@ -39,7 +39,7 @@ def load_model(directory: Path) -> Any:
         raise
     except Exception as error:
         raise InvalidParameterValue(
-            f"The model in {directory} can't be loaded here ({type(error).__name__}: {error}); "
+            f"The model in {directory} can't be loaded here ({described(error)}); "
             "run the command in an environment with the model's requirements."
         ) from error
 

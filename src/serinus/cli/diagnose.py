@@ -5,8 +5,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from serinus.cli.connection import DEFAULT_SERVER, ServerOption, TokenOption, connected
+from serinus.cli.connection import (
+    DEFAULT_SERVER,
+    EndpointArgument,
+    ServerOption,
+    TokenOption,
+    connected,
+)
 from serinus.cli.diagnose_screen import show
+from serinus.cli.live_options import CallerOption, WindowOption
 from serinus.cli.offline_source import read_source
 from serinus.cli.output import Exit, Output, OutputOption, fail, show_json, stderr
 
@@ -21,17 +28,15 @@ EXITS = {"healthy": Exit.GOOD, "inconclusive": Exit.UNDECIDED}
 
 
 def diagnose(
-    endpoint: Annotated[str, typer.Argument(metavar="ENDPOINT", show_default=False)],
+    endpoint: EndpointArgument,
     live: Annotated[
         bool, typer.Option("--live", help="replay the golden rows on the running replicas first")
     ] = False,
-    window: Annotated[str, typer.Option(help="how far back: 30m, 24h, 7d")] = "24h",
+    window: WindowOption = "24h",
     version: Annotated[
         str | None, typer.Option(help="this served entity (default: most weight)")
     ] = None,
-    caller: Annotated[
-        str | None, typer.Option(help="only the rows of this caller", show_default=False)
-    ] = None,
+    caller: CallerOption = None,
     offline: Annotated[
         str | None,
         typer.Option(help="true values: a Parquet or CSV file, or SQL for DuckDB"),

@@ -17,6 +17,7 @@ from rich.table import Table
 from serinus.cli.output import Exit, Output, show_json, stdout
 from serinus.cli.scene import Finding, Scene
 from serinus.cli.state_checks import owner, store, tracking
+from serinus.client.wire import far
 from serinus.gateway.hosts import is_loopback
 from serinus.server.layout import Layout
 from serinus.settings import Settings
@@ -67,7 +68,9 @@ def _ask(server: str, token: str | None) -> tuple[Mapping[str, str] | None, int]
     """Headers of the answer to a health question, and the status of one that needs a token."""
     headers = {"authorization": f"Bearer {token}"} if token else {}
     try:
-        with httpx.Client(base_url=server.rstrip("/"), headers=headers, timeout=2.0) as client:
+        with httpx.Client(
+            base_url=server.rstrip("/"), headers=headers, timeout=2.0, trust_env=far(server)
+        ) as client:
             answer = client.get("/health").headers
             return answer, client.get("/api/2.0/serving-endpoints").status_code
     except (httpx.HTTPError, httpx.InvalidURL):

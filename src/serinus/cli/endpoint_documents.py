@@ -22,8 +22,9 @@ def checked_endpoint(document: dict[str, Any], what: str) -> dict[str, Any]:
     # pydantic and the shapes of requests are needed by no other command.
     from pydantic import ValidationError  # noqa: PLC0415
 
+    from serinus.api.naming import endpoint_name  # noqa: PLC0415
     from serinus.api.schemas import CreateEndpoint  # noqa: PLC0415
-    from serinus.api.wishes import config_from, endpoint_name  # noqa: PLC0415
+    from serinus.api.wishes import config_from  # noqa: PLC0415
 
     wanted = dict(document)
     if "tags" in document:

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 from random import Random
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
@@ -12,6 +12,9 @@ from rich.table import Table
 from serinus.cli.connection import DEFAULT_SERVER, ServerOption, TokenOption
 from serinus.cli.output import Exit, Output, OutputOption, fail, show_json, stdout
 from serinus.errors import SerinusError
+
+if TYPE_CHECKING:
+    import httpx
 
 __all__ = ["fault"]
 
@@ -34,9 +37,12 @@ def list_faults(output: OutputOption = Output.TABLE) -> None:
             ]
         )  # fmt: skip
         return
-    table = Table("fault", "where", "what", "class", box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
+    for name in ("where", "what", "class", "fault"):
+        # What is to be typed has to be read whole, however narrow the terminal is.
+        table.add_column(name, overflow="fold")
     for each in KINDS.values():
-        table.add_row(escape(each.usage), each.where.value, each.what, each.fault)
+        table.add_row(each.where.value, each.what, each.fault, escape(each.usage))
     stdout().print(table)
 
 
@@ -73,22 +79,31 @@ def inject(
         )
     right = _rows(rows, requests)
     random = Random(seed)  # noqa: S311 - a choice of rows
-    sent = []
+    sent, touched = [], 0
     for at in range(requests):
         who = random.choice([*_CALLERS, *([caller] if caller else [])])
         row = right[random.randrange(len(right))]
-        wrong = caller is None or who == caller
-        plain = json.dumps({"dataframe_records": [row]}).encode()
-        sent.append((who, chosen.body(row, at) if wrong else plain))
+        plain = json.dumps({"dataframe_records": [row]}, default=str).encode()
+        body = chosen.body(row, at) if caller is None or who == caller else plain
+        sent.append((who, body))
+        touched += body != plain
+    if not touched:
+        fail(
+            f"'{spec}' changes none of {requests:,} rows, so nothing was sent. They have the "
+            f"fields {', '.join(right[0])}.",
+            Exit.USAGE,
+        )
     counts = _send(server, token, endpoint, sent)
-    told = {"fault": spec, "requests": requests, "answered": counts[0], "refused": counts[1]}
+    told = {"fault": spec, "requests": requests, "touched": touched}
+    told |= {"answered": counts[0], "refused": counts[1]}
     if output is Output.JSON:
         show_json(told)
     else:
         stdout().print(
-            f"{requests:,} requests with {escape(spec)} in {share:.0%} of "
-            f"{'all rows' if caller is None else escape(caller) + chr(39) + 's rows'}: "
-            f"{counts[0]:,} answered, {counts[1]:,} refused"
+            f"{requests:,} requests, {touched:,} of them with {escape(spec)}"
+            f"{'' if caller is None else f' from {escape(caller)}'}: "
+            f"{counts[0]:,} answered, {counts[1]:,} refused",
+            soft_wrap=True,
         )
 
 
@@ -107,17 +122,29 @@ def _rows(path: Path | None, count: int) -> list[dict[str, Any]]:
     return records(load(train_rows=1000, test_rows=max(count, 1000)).test)
 
 
+def _said(answer: "httpx.Response") -> str:
+    """The sentence of a refusal."""
+    try:
+        return str(answer.json()["message"])
+    except (ValueError, KeyError, TypeError):  # not this server's
+        return answer.text[:300]
+
+
 def _send(
     server: str, token: str | None, endpoint: str, sent: list[tuple[str, bytes]]
 ) -> tuple[int, int]:
     import httpx  # noqa: PLC0415 - costs half the start-up time of `serinus --help`
+
+    from serinus.client.wire import far  # noqa: PLC0415 - see above
 
     headers = {"content-type": "application/json"}
     if token:
         headers["authorization"] = f"Bearer {token}"
     answered = 0
     try:
-        with httpx.Client(base_url=server, timeout=30.0, headers=headers) as client:
+        with httpx.Client(
+            base_url=server, timeout=30.0, headers=headers, trust_env=far(server)
+        ) as client:
             for who, body in sent:
                 answer = client.post(
                     f"/serving-endpoints/{endpoint}/invocations",
@@ -125,7 +152,7 @@ def _send(
                     headers={"x-caller": who},
                 )
                 if answer.status_code in (401, 403, 404):
-                    fail(f"The server answered {answer.status_code}: {answer.text[:300]}")
+                    fail(f"{_said(answer)} ({answer.status_code})", Exit.USAGE)
                 answered += answer.is_success
     except httpx.TransportError as error:
         fail(f"The server at {server} can't be reached: {error}", Exit.UNREACHABLE)

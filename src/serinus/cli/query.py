@@ -7,14 +7,20 @@ from typing import Annotated
 
 import typer
 
-from serinus.cli.connection import DEFAULT_SERVER, ServerOption, TokenOption, connected
+from serinus.cli.connection import (
+    DEFAULT_SERVER,
+    EndpointArgument,
+    ServerOption,
+    TokenOption,
+    connected,
+)
 from serinus.cli.output import Output, OutputOption, show_json, stderr, stdout
 
 __all__ = ["query"]
 
 
 def query(
-    endpoint: Annotated[str, typer.Argument(help="name of the endpoint", show_default=False)],
+    endpoint: EndpointArgument,
     data: Annotated[
         str,
         typer.Option(

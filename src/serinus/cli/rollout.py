@@ -7,11 +7,16 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from serinus.cli.connection import DEFAULT_SERVER, ServerOption, TokenOption, connected
-from serinus.cli.documents import one_document
+from serinus.cli.connection import (
+    DEFAULT_SERVER,
+    EndpointArgument,
+    ServerOption,
+    TokenOption,
+    connected,
+)
 from serinus.cli.output import Output, OutputOption, note, show_json, stdout
-from serinus.cli.rollout_lines import stands, verification_line
-from serinus.cli.rollout_options import EndpointArgument, IdOption, weights
+from serinus.cli.rollout_lines import entry_line, past, stands, verification_line
+from serinus.cli.rollout_options import IdOption, SpecOption, StepsOption, StrategyOption, spec_of
 from serinus.cli.rollout_plan import plan
 from serinus.cli.rollout_replay import replay
 
@@ -48,23 +53,13 @@ def start(
         str | None,
         typer.Option(help="the new version, e.g. models:/m/2", show_default=False),
     ] = None,
-    file: Annotated[
-        Path | None,
-        typer.Option("--file", "-f", help="YAML or JSON file with the spec", show_default=False),
-    ] = None,
+    file: SpecOption = None,
     optimize: Annotated[
         str | None,
         typer.Option(help="its form: onnx or none; else stable's", show_default=False),
     ] = None,
-    strategy: Annotated[
-        str | None, typer.Option(help="canary, blue-green or shadow", show_default=False)
-    ] = None,
-    steps: Annotated[
-        str | None,
-        typer.Option(
-            metavar="PERCENT,…", help="weights of a canary, e.g. 1,5,25,50", show_default=False
-        ),
-    ] = None,
+    strategy: StrategyOption = None,
+    steps: StepsOption = None,
     self_test: Annotated[
         bool,
         typer.Option("--aa", help="stable against itself: says how often the gate is wrong"),
@@ -80,7 +75,7 @@ def start(
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Start a rollout; a rollout that is under way makes room."""
-    spec = one_document(file) if file is not None else {}
+    spec = spec_of(file, strategy, steps)
     if candidate is not None:
         spec["candidate"] = _absolute(candidate)
     if self_test:
@@ -89,10 +84,6 @@ def start(
         raise typer.BadParameter("name the new version with --candidate URI, or in the file")
     if optimize is not None:
         spec["optimize"] = optimize
-    if strategy is not None:
-        spec["strategy"] = strategy
-    if steps is not None:
-        spec["steps"] = weights(steps)
     if no_guardrails:
         spec["guardrails"] = []
     spec |= _waiver(waive_verification)
@@ -236,11 +227,8 @@ def history(
     elif not found:
         note(f"no rollouts yet; start one with: serinus rollout start {endpoint} --candidate URI")
     else:
-        table = Table("id", "candidate", "strategy", "phase", "started", "by", "reason")
         for each in found:
-            keys = ("id", "candidate", "strategy", "phase", "started_at", "created_by", "reason")
-            table.add_row(*(escape(str(each.get(key) or "-")) for key in keys))
-        stdout().print(table)
+            stdout().print(past(each), markup=False, soft_wrap=True)
 
 
 @rollout.command("why")
@@ -267,11 +255,7 @@ def why(
     for line in lines:
         out.print(line, markup=False, soft_wrap=True)
     for entry in entries:
-        data = entry.get("data") or {}
-        told = data.get("reason") or data.get("why") or ""
-        moved = f" {data['from']} → {data['to']}" if data.get("from") != data.get("to") else ""
-        line = f"{entry['at']}  {entry['actor']}  {data.get('event', entry['kind'])}{moved}  {told}"
-        out.print(line.rstrip(), markup=False, soft_wrap=True, style="dim")
+        out.print(entry_line(entry), markup=False, soft_wrap=True, style="dim")
 
 
 rollout.command("replay")(replay)

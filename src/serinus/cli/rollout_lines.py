@@ -2,7 +2,7 @@
 
 from typing import Any
 
-__all__ = ["percent", "stands", "step_of", "verification_line"]
+__all__ = ["entry_line", "past", "percent", "stands", "step_of", "verification_line"]
 
 
 def percent(basis_points: int) -> str:
@@ -24,6 +24,28 @@ def stands(found: dict[str, Any]) -> str:
         parts[0] += f", copies of {percent(found['shadow_bp'])}"
     parts += filter(None, [step_of(found)])
     return f"{', '.join(parts)}: {found['reason']}"
+
+
+def past(found: dict[str, Any]) -> str:
+    """One line of the history: what ``--id`` takes comes whole, and what matters comes first."""
+    began = str(found.get("started_at") or "-")[:19].replace("T", " ")
+    versions = f"{found.get('stable') or '-'} → {found['candidate']}"
+    who = f"{found['strategy']} by {found.get('created_by') or '-'}"
+    told = found.get("reason") or ""
+    return "  ".join(filter(None, [began, found["id"], found["phase"], versions, who, told]))
+
+
+def entry_line(entry: dict[str, Any]) -> str:
+    """One entry of the journal. Where the phase stayed, what it waits for is the news."""
+    data = entry.get("data") or {}
+    told = data.get("reason") or data.get("why") or ""
+    moved = ""
+    if data.get("from") != data.get("to"):
+        moved = f" {data['from']} → {data['to']}"
+    elif data.get("event") == "observed" and data.get("waiting_for"):
+        told = f"at {percent(data.get('candidate_bp', 0))}, waits for {data['waiting_for']}"
+    line = f"{entry['at']}  {entry['actor']}  {data.get('event', entry['kind'])}{moved}  {told}"
+    return line.rstrip()
 
 
 def verification_line(found: dict[str, Any]) -> str:

@@ -1,7 +1,6 @@
 """``serinus rollout plan``: what a rollout may be expected to take, worked out on the spot."""
 
 import math
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -9,10 +8,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from serinus.cli.connection import DEFAULT_SERVER, ServerOption, TokenOption, connected
-from serinus.cli.documents import one_document
 from serinus.cli.output import Output, OutputOption, show_json, stdout
 from serinus.cli.rollout_lines import percent
-from serinus.cli.rollout_options import weights
+from serinus.cli.rollout_options import SpecOption, StepsOption, StrategyOption, spec_of
 from serinus.errors import SerinusError
 from serinus.rollout.default import over_default
 
@@ -50,19 +48,9 @@ def plan(
     one_version: Annotated[
         bool, typer.Option("--one-version", help="users must never see two versions")
     ] = False,
-    file: Annotated[
-        Path | None,
-        typer.Option("--file", "-f", help="YAML or JSON file with the spec", show_default=False),
-    ] = None,
-    strategy: Annotated[
-        str | None, typer.Option(help="canary, blue-green or shadow", show_default=False)
-    ] = None,
-    steps: Annotated[
-        str | None,
-        typer.Option(
-            metavar="PERCENT,…", help="weights of a canary, e.g. 1,5,25,50", show_default=False
-        ),
-    ] = None,
+    file: SpecOption = None,
+    strategy: StrategyOption = None,
+    steps: StepsOption = None,
     server: ServerOption = DEFAULT_SERVER,
     token: TokenOption = None,
     output: OutputOption = Output.TABLE,
@@ -72,11 +60,7 @@ def plan(
     from serinus.evidence.expectations import Traffic  # noqa: PLC0415
     from serinus.rollout.forecast import estimate  # noqa: PLC0415
 
-    wanted = one_document(file) if file is not None else {}
-    if strategy is not None:
-        wanted["strategy"] = strategy
-    if steps is not None:
-        wanted["steps"] = weights(steps)
+    wanted = spec_of(file, strategy, steps)
     if endpoint is not None:
         wanted = over_default(_policy(server, token, endpoint), wanted)
     spec = _spec(wanted)

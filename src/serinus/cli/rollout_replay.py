@@ -6,10 +6,16 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from serinus.cli.connection import DEFAULT_SERVER, ServerOption, TokenOption, connected
+from serinus.cli.connection import (
+    DEFAULT_SERVER,
+    EndpointArgument,
+    ServerOption,
+    TokenOption,
+    connected,
+)
 from serinus.cli.output import Exit, Output, OutputOption, show_json, stdout
 from serinus.cli.rollout_lines import percent
-from serinus.cli.rollout_options import EndpointArgument, IdOption
+from serinus.cli.rollout_options import IdOption
 
 __all__ = ["replay"]
 

@@ -7,7 +7,14 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from serinus.cli.connection import DEFAULT_SERVER, ServerOption, TokenOption, connected
+from serinus.cli.connection import (
+    DEFAULT_SERVER,
+    EndpointArgument,
+    ServerOption,
+    TokenOption,
+    connected,
+)
+from serinus.cli.live_options import CallerOption, WindowOption
 from serinus.cli.output import Exit, Output, OutputOption, show_json, stdout
 
 __all__ = ["skew"]
@@ -22,13 +29,17 @@ _COLOURS = {"skewed": "red", "alike": "green"}
 
 
 def skew(
-    endpoint: Annotated[str, typer.Argument(metavar="ENDPOINT", show_default=False)],
-    window: Annotated[str, typer.Option(help="how far back: 30m, 24h, 7d")] = "24h",
+    endpoint: EndpointArgument,
+    window: WindowOption = "24h",
     version: Annotated[
         str | None, typer.Option(help="only this served entity", show_default=False)
     ] = None,
-    caller: Annotated[
-        str | None, typer.Option(help="only the rows of this caller", show_default=False)
+    caller: CallerOption = None,
+    decay: Annotated[
+        str | None,
+        typer.Option(
+            help="no window: an hour counts by its age, e^(-age/DECAY)", show_default=False
+        ),
     ] = None,
     server: ServerOption = DEFAULT_SERVER,
     token: TokenOption = None,
@@ -36,7 +47,7 @@ def skew(
 ) -> None:
     """Compare live values with training, field by field. 0: alike, 1: skewed, 4: can't be said."""
     with connected(server, token) as client:
-        found = client.skew(endpoint, window=window, version=version, caller=caller)
+        found = client.skew(endpoint, window=window, version=version, caller=caller, decay=decay)
     if output is Output.JSON:
         show_json(found)
     else:
@@ -72,6 +83,9 @@ def _beside(version: dict[str, Any]) -> Iterator[str]:
         yield f"let pass, strict reading refuses it ({kind}): {sum(fields.values()):,} values{of}"
     if version.get("skipped_rows"):
         yield f"answered and not counted: {version['skipped_rows']:,} rows beyond the sampling rate"
+    for name, took in version.get("stages", {}).items():
+        times = " / ".join(f"{1000 * took[each]:.3g}" for each in ("p50_s", "p95_s", "p99_s"))
+        yield f"{name}: {times} ms (p50 / p95 / p99 of requests)"
     nulls, lost = version.get("answer_nulls") or {}, version.get("lost") or {}
     if any(nulls.values()):
         yield (

@@ -2,19 +2,19 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from os import environ
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
 
+from serinus.cli.configuration import settings_in_force
 from serinus.cli.connection import DEFAULT_SERVER, ServerOption, TokenOption, connected
 from serinus.cli.output import Exit, Output, OutputOption, fail, note, show_json, stdout
-from serinus.settings import Settings, SettingsError, load_settings, parse_duration
+from serinus.settings import Settings, parse_duration
 
 if TYPE_CHECKING:
-    from serinus.cli.home import AtHome
+    from serinus.cli.stored import AtHome
     from serinus.client import Client
 
 __all__ = ["HomeOption", "access_to", "settings_at", "token_commands"]
@@ -37,7 +37,7 @@ def access_to(server: str, token: str | None, home: Path | None) -> "Iterator[Cl
             yield client
         return
     settings = settings_at(home)
-    # The store and the API's parts are needed here alone.
+    # Speaking to a home is needed here alone.
     from serinus.cli.home import at_home  # noqa: PLC0415
 
     with at_home(settings) as local:
@@ -46,11 +46,7 @@ def access_to(server: str, token: str | None, home: Path | None) -> "Iterator[Cl
 
 def settings_at(home: Path | None) -> Settings:
     """The settings of the server of that home, or of the one that would start in this directory."""
-    config = Path("serinus.toml")
-    try:
-        return load_settings(config if config.is_file() else None, environ, {"home": home})
-    except SettingsError as error:
-        fail(str(error), Exit.USAGE)
+    return settings_in_force(None, home=home)
 
 
 @token_commands.command("create")

@@ -14,10 +14,11 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from serinus.cli.configuration import ConfigOption, settings_in_force
 from serinus.cli.connection import DEFAULT_SERVER, ServerOption, TokenOption, connected
 from serinus.cli.output import Exit, Output, OutputOption, fail, show_json, stderr, stdout
 from serinus.errors import SerinusError
-from serinus.settings import Settings, SettingsError, load_settings
+from serinus.settings import Settings
 
 if TYPE_CHECKING:
     from serinus.client import Client
@@ -40,10 +41,7 @@ def verify(
     home: Annotated[
         Path | None, typer.Option(help="where models and environments are kept (default: .serinus)")
     ] = None,
-    config: Annotated[
-        Path | None,
-        typer.Option(envvar="SERINUS_CONFIG", help="settings file (default: serinus.toml)"),
-    ] = None,
+    config: ConfigOption = None,
     timeout: Annotated[
         float, typer.Option(min=1, help="seconds for an endpoint's replicas to be verified")
     ] = 300.0,
@@ -56,7 +54,7 @@ def verify(
         with connected(server, token) as client:
             reports = _on_server(client, endpoint, model, timeout)
     elif model is not None:
-        reports = [_alone(model, _settings(config, home))]
+        reports = [_alone(model, settings_in_force(config, home=home))]
     else:
         fail("Name a model, or an endpoint with --endpoint.", Exit.USAGE)
     if output is Output.JSON:
@@ -66,15 +64,6 @@ def verify(
             _show(each)
     if any(each["result"] == "fail" for each in reports):
         raise typer.Exit(Exit.FINDING)
-
-
-def _settings(config: Path | None, home: Path | None) -> Settings:
-    if config is None and Path("serinus.toml").is_file():
-        config = Path("serinus.toml")
-    try:
-        return load_settings(config, os.environ, {"home": home})
-    except SettingsError as error:
-        fail(str(error), Exit.USAGE)
 
 
 def _alone(uri: str, settings: Settings) -> dict[str, Any]:

@@ -195,9 +195,15 @@ class Client(AccessCalls):
         window: str = "24h",
         version: str | None = None,
         caller: str | None = None,
+        decay: str | None = None,
     ) -> Json:
-        """How far live values lie from training's, and two versions' from each other."""
-        asked = {"window": window, "version": version, "caller": caller}
+        """How far live values lie from training's, and two versions' from each other.
+
+        With ``decay`` each hour counts by its age, instead of those in a window.
+        """
+        asked = {"window": window, "version": version, "caller": caller, "decay": decay}
+        if decay is not None:
+            del asked["window"]
         wanted = urlencode({key: value for key, value in asked.items() if value is not None})
         return self._json("GET", f"{_own(endpoint, 'skew')}?{wanted}")
 
@@ -280,4 +286,11 @@ def _failure(name: str, endpoint: Json, state: str) -> str:
         if (each.get("state") or {}).get("deployment")
         in ("DEPLOYMENT_FAILED", "DEPLOYMENT_ABORTED")
     ]
-    return f"endpoint {name!r} was not updated: " + ("; ".join(reasons) or "no reason was given")
+    why = "; ".join(reasons) or "no reason was given"
+    if endpoint.get("config"):
+        return f"endpoint {name!r} was not updated: {why}"
+    return (
+        f"endpoint {name!r} serves nothing yet: {why}\nThe name is taken all the same; give it "
+        f"another model: serinus endpoints update {name} --model URI, or take it away: "
+        f"serinus endpoints delete {name}"
+    )

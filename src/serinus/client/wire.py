@@ -8,8 +8,9 @@ from typing import Any, Self
 import httpx
 
 from serinus import errors
+from serinus.gateway.hosts import is_loopback
 
-__all__ = ["DEFAULT_URL", "Json", "ServerUnreachable", "Wire", "decoded"]
+__all__ = ["DEFAULT_URL", "Json", "ServerUnreachable", "Wire", "decoded", "far"]
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 
@@ -42,6 +43,15 @@ _BY_BOTH = {(each.code, each.status): each for each in _CLASSES}
 # Reversed, so that the first class listed wins where several share a code or a status.
 _BY_CODE = {each.code: each for each in reversed(_CLASSES)}
 _BY_STATUS = {each.status: each for each in reversed(_CLASSES)}
+
+
+def far(url: str) -> bool:
+    """Whether the server is on another machine: no proxy leads to one on this."""
+    try:
+        host = httpx.URL(url).host
+    except httpx.InvalidURL:
+        return True
+    return not is_loopback(host)
 
 
 class ServerUnreachable(Exception):
@@ -78,7 +88,11 @@ class Wire:
             sent["x-serinus-actor"] = actor
         try:
             self._http = httpx.Client(
-                base_url=self.url, headers=sent, timeout=timeout, transport=transport
+                base_url=self.url,
+                headers=sent,
+                timeout=timeout,
+                transport=transport,
+                trust_env=far(self.url),
             )
         except httpx.InvalidURL as error:
             raise ServerUnreachable(f"{url!r} is not the URL of a server: {error}") from error

@@ -22,14 +22,11 @@ from serinus.controller.snapshot import Action, NoteCrash, Policy, Snapshot
 from serinus.controller.verifier import Verifier
 from serinus.engine.engine import (
     Engine,
-    EngineUnreachable,
     FenceError,
     Lease,
     ReplicaPhase,
-    SpecChanged,
 )
 from serinus.entities import ConfigUpdate
-from serinus.errors import SerinusError
 from serinus.store.repository import FencedOut, Store
 
 __all__ = ["Loop", "Pace"]
@@ -114,7 +111,9 @@ class Loop:
     def turn(self) -> bool:
         """One pass; True when there is more to do or something is being prepared."""
         at = self._clock()
-        if self._renewed is None or (at - self._renewed).total_seconds() >= self._pace.renew_s:
+        since = None if self._renewed is None else (at - self._renewed).total_seconds()
+        # A clock that was set back is no reason to wait until it is as late again.
+        if since is None or not 0 <= since < self._pace.renew_s:
             self._engine.renew(Lease(self._policy.epoch))
             self._renewed = at
         snapshot = self._observe(at)
@@ -172,5 +171,5 @@ class Loop:
                 self._diary.replica_ended(action.group)
         except (FencedOut, FenceError):
             raise
-        except (SerinusError, EngineUnreachable, SpecChanged, OSError):
+        except Exception:  # noqa: BLE001 - a fault of ours in one endpoint stops no other either
             _log.exception("action_failed", action=type(action).__name__)

@@ -15,7 +15,7 @@ from serinus.controller.faults import give_up
 from serinus.controller.groups import Group, groups_of
 from serinus.controller.snapshot import RolloutView, Snapshot
 from serinus.entities import Endpoint, EndpointConfig, ServedEntity
-from serinus.errors import InternalError, InvalidState, ResourceConflict, SerinusError
+from serinus.errors import InternalError, InvalidState, ResourceConflict, SerinusError, described
 from serinus.rollout.asked import event_of
 from serinus.rollout.events import Event, GuardrailVerdict, Observed, Verdict
 from serinus.rollout.machine import decide
@@ -130,7 +130,7 @@ def advance_rollouts(snapshot: Snapshot, store: Store, judge: Judge, *, epoch: i
             if view.state.phase.terminal:
                 raise
             _log.exception("rollout_not_carried_on", rollout=view.state.id)
-            reason = f"{type(error).__name__}: {error}"
+            reason = described(error)
             rollout = give_up(
                 store, store.rollouts.get(view.state.id), reason, snapshot.at, epoch=epoch
             )
@@ -180,7 +180,7 @@ def _judged(judge: Judge, view: RolloutView, at: datetime) -> Judgement:
         return judge(view, at)
     except Exception as error:  # noqa: BLE001 - one rollout's evidence must not stop the others
         _log.exception("evidence_not_judged", rollout=view.state.id)
-        reason = f"the evidence can't be judged: {type(error).__name__}: {error}"
+        reason = f"the evidence can't be judged: {described(error)}"
         return Judgement(
             tuple(
                 GuardrailVerdict(guardrail.name, Verdict.INVALID, reason)

@@ -16,7 +16,7 @@ from serinus.controller.groups import Group, group_of, groups_of
 from serinus.controller.snapshot import Snapshot
 from serinus.controller.verified import asked_by_config, asked_by_rollout, counts, why_failed
 from serinus.entities import ConfigUpdate, Endpoint, ServedEntity
-from serinus.errors import SerinusError
+from serinus.errors import SerinusError, described
 from serinus.parity.verification import Gate, GateResult, Result, Verification
 from serinus.rollout.checks import Checks, checks_in
 from serinus.store.journal import JournalEntry
@@ -121,7 +121,7 @@ class Verifier:
     def _begin(self, snapshot: Snapshot) -> None:
         groups: dict[str, Group] = {}
         for endpoint in snapshot.endpoints:
-            looks = _looks(snapshot, endpoint)
+            looks = _looks(endpoint)
             if endpoint.deleted or self._settled.get(endpoint.id) == looks:
                 continue
             checks = checks_in(self._store.rollouts.policy(endpoint.id))
@@ -183,7 +183,7 @@ class Verifier:
             job.report = _unfinished(error.message)
         except Exception as error:  # noqa: BLE001 - whatever it was, somebody waits for an answer
             _log.exception("verification_failed", replica=job.subject.replica_id)
-            told = f"{type(error).__name__}: {error}"
+            told = described(error)
             job.report = _unfinished(f"the verification itself met {told}")
         finally:
             with self._lock:
@@ -267,7 +267,7 @@ def _asked(snapshot: Snapshot, endpoint: Endpoint) -> Iterator[_Question]:
             )
 
 
-def _looks(snapshot: Snapshot, endpoint: Endpoint) -> object:
+def _looks(endpoint: Endpoint) -> object:
     """What decides which questions an endpoint has, while no update is under way."""
     active = endpoint.active.version if endpoint.active is not None else 0
     return active, endpoint.update, endpoint.verify_after

@@ -40,7 +40,7 @@ from serinus.rollout.spec import (
 from serinus.rollout.steps import check_steps, read_steps
 from serinus.traffic import Unit, UnitKind
 
-__all__ = ["parse_spec", "refuse_same_model"]
+__all__ = ["parse_spec"]
 
 _KEYS = (
     "kind",
@@ -110,14 +110,6 @@ def parse_spec(mapping: object, *, path: str = "") -> RolloutSpec:
     )
     check_steps(spec, fields.at("steps"))
     return spec
-
-
-def refuse_same_model(candidate_digest: str, stable_digest: str, candidate: str) -> None:
-    """Raise InvalidParameterValue when the candidate is what serves already."""
-    if candidate_digest == stable_digest:
-        raise InvalidParameterValue(
-            f"candidate is {candidate}, the very model that serves already; name another version."
-        )
 
 
 def _check_self_test(fields: Fields) -> None:

@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -23,7 +23,7 @@ from serinus.store.reading import read_endpoints
 from serinus.store.rollout_tables import policies
 from serinus.store.tables import endpoints
 
-__all__ = ["NOTHING", "Act", "acting", "current_act", "described", "hash_of", "record"]
+__all__ = ["NOTHING", "Act", "about", "acting", "current_act", "described", "hash_of", "record"]
 
 #: What the first row follows.
 NOTHING = "0" * 64
@@ -53,6 +53,17 @@ def acting(act: Act) -> Iterator[None]:
         yield
     finally:
         _ACT.reset(token)
+
+
+@contextmanager
+def about(endpoint: str) -> Iterator[None]:
+    """What is done in here is about that endpoint: a new one is named by no path."""
+    act = current_act()
+    if act is None:
+        yield
+        return
+    with acting(replace(act, endpoint=endpoint)):
+        yield
 
 
 def current_act() -> Act | None:

@@ -206,6 +206,11 @@ def stop(connection: Connection, row: Row[Any], at: datetime) -> bool:
     _must_be_idle(row)
     if row.active_version is None:
         raise InvalidState(NOTHING_TO_STOP.format(row.name))
+    connection.execute(
+        update(_entities)
+        .where(_entities.c.endpoint_id == row.id, _entities.c.version == row.active_version)
+        .values(deployment=Deployment.RECOVERING.value, deployment_message="Stopped.")
+    )
     update_endpoint(connection, row.id, at, stopped=True)
     return True
 

@@ -7,6 +7,7 @@ counts beside what it said of that hour's callers.
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from serinus.parity.decayed import decayed
 from serinus.parity.sketch import Sketch, SliceKey, unpack
 from serinus.store.live import LiveHour, without_doubles
 
@@ -42,6 +43,17 @@ class VersionSeen:
             if caller is None or key.caller == caller:
                 whole.add(sketch)
         return whole
+
+    def decayed(self, caller: str | None, now_h: float, span_h: float) -> Sketch:
+        """As `total`, each hour by its age at ``now_h`` (hours since the epoch)."""
+        return decayed(
+            [
+                (now_h - key.hour - 0.5, sketch)
+                for key, sketch in self.slices.items()
+                if caller is None or key.caller == caller
+            ],
+            span_h,
+        )
 
 
 def versions_seen(hours: Iterable[LiveHour]) -> list[VersionSeen]:

@@ -112,11 +112,6 @@ class LiveHours:
                 connection.execute(delete(_table).where(_table.c.hour <= max(gone)))
         return len(gone)
 
-    def count(self) -> int:
-        """How many rows there are."""
-        with self._database.read() as connection:
-            return int(connection.execute(select(func.count()).select_from(_table)).scalar_one())
-
 
 def joined(hours: Sequence[LiveHour]) -> list[LiveHour]:
     """Whole hours: one for each served entity, contract and model."""

@@ -13,6 +13,7 @@ from serinus.entities import Endpoint, EndpointConfig, RateLimit, ServedEntity
 from serinus.errors import ResourceAlreadyExists, ResourceDoesNotExist
 from serinus.store import configs, rows, tables
 from serinus.store import journal as journals
+from serinus.store.acts import about
 from serinus.store.audit import Audit
 from serinus.store.database import BUSY_TIMEOUT_S, Database
 from serinus.store.failures import FencedOut, StoreBusy, StoreError
@@ -77,7 +78,7 @@ class Store:
         self, endpoint: Endpoint, *, journal: Sequence[JournalEntry] = ()
     ) -> Endpoint:
         """Store a new endpoint with its first config; raises ResourceAlreadyExists for its name."""
-        with self._database.write() as connection:
+        with about(endpoint.name), self._database.write() as connection:
             if live_row(connection, endpoint.name) is not None:
                 raise ResourceAlreadyExists(
                     f"Serving endpoint with name {endpoint.name} already exists."

@@ -39,6 +39,7 @@ class Unreadable:
 
 
 def rollout_row(rollout: StoredRollout) -> dict[str, Any]:
+    """The rollout as its row; `rollout_of` reads it."""
     state = rollout.state
     return {
         "id": state.id,

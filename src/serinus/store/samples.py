@@ -117,11 +117,6 @@ class Samples:
                 taken += [_label(connection, rows, each) for each in page]
         return taken
 
-    def count(self) -> int:
-        """How many there are."""
-        with self._database.read() as connection:
-            return int(connection.execute(select(func.count()).select_from(_table)).scalar_one())
-
 
 def _row(sampled: Sampled) -> dict[str, Any]:
     record = sampled.record

@@ -327,6 +327,17 @@ def test_every_change_is_recorded_with_who_and_what(api: Api) -> None:
     assert api("GET", "/api/serinus/v1/audit", "nothing").status_code == 403
 
 
+def test_a_new_endpoint_is_recorded_by_its_name_and_what_it_is_to_serve(api: Api) -> None:
+    served = {"entity_name": "m", "entity_version": "1", "environment_vars": {"KEY": "hidden"}}
+    body = {"name": "new", "config": {"served_entities": [served]}}
+    reply = api("POST", "/api/2.0/serving-endpoints", "root", body)
+    assert reply.status_code == 200, reply.text
+    [entry] = api("GET", "/api/serinus/v1/audit?endpoint=new", "root").json()["entries"]
+    assert entry["action"] == "POST /api/2.0/serving-endpoints"
+    assert list(entry["after"]["pending"]["served_entities"]) == ["m-1"]
+    assert "hidden" not in json.dumps(entry)
+
+
 def test_limits_are_echoed_where_clients_look(api: Api) -> None:
     api.create()
     limits = [{"calls": 5, "key": "user", "renewal_period": "minute", "principal": "ann"}]

@@ -143,7 +143,6 @@ SPEC = SPEC_ANYTHING | st.fixed_dictionaries(
     ),
 )
 OURS = "/api/serinus/v1/endpoints/e"
-VERBS = ["promote", "pause", "resume", "approve", "abort", "retry"]
 
 
 @EXAMPLES

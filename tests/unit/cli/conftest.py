@@ -131,6 +131,9 @@ def _answer(server: StandIn, method: str, path: str, body: Any) -> tuple[int, An
         return _rollouts(server, method, parts[5:])
     if path == "/health":
         return 200, {}
+    if parts[:2] == ["serving-endpoints", "absent"]:
+        message = "Endpoint with name 'absent' does not exist."
+        return 404, {"error_code": "RESOURCE_DOES_NOT_EXIST", "message": message}
     if parts[0] == "serving-endpoints":
         return 200, {"predictions": [[0.25, 0.75], [0.5, 0.5]]}
     name = parts[3] if len(parts) > 3 else ""

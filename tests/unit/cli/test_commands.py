@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from serinus import __version__
 from serinus.cli.app import app
+from serinus.client.wire import far
 
 
 def create(runner: CliRunner, *more: str) -> Any:
@@ -132,6 +133,19 @@ def test_update_replaces_the_config(runner: CliRunner, stand_in: Any) -> None:
     assert config["traffic_config"]["routes"][0]["traffic_percentage"] == 100
 
 
+def test_no_proxy_is_asked_for_a_server_on_this_machine(
+    runner: CliRunner, stand_in: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("NO_PROXY", "no_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("HTTP_PROXY", "http_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")  # where nobody is
+    found = runner.invoke(app, ["endpoints", "list"])
+    assert found.exit_code == 0, found.stderr
+    assert not any(far(f"http://{host}:8080") for host in ("localhost", "127.0.0.9", "[::1]"))
+    assert far("http://serving.example")
+
+
 def test_list(runner: CliRunner, stand_in: Any) -> None:
     empty = runner.invoke(app, ["endpoints", "list"])
     assert (empty.exit_code, empty.stdout) == (0, "")
@@ -147,9 +161,9 @@ def test_list(runner: CliRunner, stand_in: Any) -> None:
     assert [each["name"] for each in found["endpoints"]] == ["m"]
 
 
-def test_get_of_nothing_is_a_finding(runner: CliRunner, stand_in: Any) -> None:
+def test_get_of_nothing_is_a_wrong_command_and_no_finding(runner: CliRunner, stand_in: Any) -> None:
     found = runner.invoke(app, ["endpoints", "get", "absent", "-o", "json"])
-    assert (found.exit_code, found.stdout) == (1, "")
+    assert (found.exit_code, found.stdout) == (2, "")
     assert "'absent' does not exist" in found.stderr
 
 

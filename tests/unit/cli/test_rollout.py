@@ -218,8 +218,12 @@ def test_a_verb_that_is_refused_is_a_finding(runner: CliRunner, stand_in: Any) -
 def test_history(runner: CliRunner, stand_in: Any) -> None:
     assert "no rollouts yet" in run(runner, "history", "m").stderr
     stand_in.rollouts = [rollout(), rollout("ROLLED_BACK", 0, id="r0")]
-    table = run(runner, "history", "m").stdout
-    assert table.index("r1") < table.index("r0")
+    stand_in.rollouts[0]["id"] = long = "22b21ac44fbcf189563e5ce148a5d200"
+    newest, oldest = run(runner, "history", "m").stdout.splitlines()
+    # Whole at any width: the id is what `--id` takes.
+    assert (long in newest, "  PROGRESSING  m-1 → m-2" in newest) == (True, True)
+    assert "  r0  ROLLED_BACK" in oldest
+    stand_in.rollouts[0]["id"] = "r1"
     found = run(runner, "history", "m", "--limit", "5", "-o", "json")
     assert [each["id"] for each in json.loads(found.stdout)["rollouts"]] == ["r1", "r0"]
     assert stand_in.asked[-1][1] == f"{OURS}/rollouts?limit=5"
@@ -237,15 +241,26 @@ def test_why_tells_the_reason_and_what_led_there(runner: CliRunner, stand_in: An
             "kind": "rollout_decided",
             "data": {"event": "pause", "from": "PROGRESSING", "to": "PAUSED", "reason": "[odd]"},
         },
+        {
+            "id": 6,
+            "at": at,
+            "actor": "controller",
+            "kind": "rollout_decided",
+            "data": {
+                **{"event": "observed", "from": "PAUSED", "to": "PAUSED", "reason": "[odd]"},
+                **{"candidate_bp": 500, "waiting_for": "resume"},
+            },
+        },
     ]
     assert run(runner, "why", "m").stdout == snapshot("""\
 PROGRESSING: why it is so.
 latency UNDECIDED: p99 [ms] is open
 2026-03-01T12:00:00Z  ada  rollout_started
 2026-03-01T12:00:00Z  ada  pause PROGRESSING → PAUSED  [odd]
+2026-03-01T12:00:00Z  controller  observed  at 5 %, waits for resume
 """)
     found = json.loads(run(runner, "why", "m", "--limit", "1", "-o", "json").stdout)
-    assert [each["id"] for each in found["entries"]] == [5]
+    assert [each["id"] for each in found["entries"]] == [6]
 
 
 @pytest.mark.parametrize(

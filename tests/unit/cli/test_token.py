@@ -50,7 +50,7 @@ def test_rights_an_end_and_a_name_of_its_own(run: Run) -> None:
 
 
 def test_revoking_ends_it(run: Run) -> None:
-    assert run("token", "revoke", "ci").exit_code == 1
+    assert run("token", "revoke", "ci").exit_code == 2
     run("token", "create", "--name", "ci", "--admin")
     assert run("token", "revoke", "ci").exit_code == 0
     assert json.loads(run("token", "list", "--output", "json").stdout) == {"tokens": []}
@@ -59,8 +59,8 @@ def test_revoking_ends_it(run: Run) -> None:
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (("--name", "x", "--can", "read:e"), 1, "view:ENDPOINT"),
-        (("--name", "x"), 1, "could do nothing"),
+        (("--name", "x", "--can", "read:e"), 2, "view:ENDPOINT"),
+        (("--name", "x"), 2, "could do nothing"),
         (("--name", "x", "--admin", "--expires", "soon"), 2, "duration"),
     ],
 )

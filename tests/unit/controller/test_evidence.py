@@ -1,24 +1,11 @@
 """Evidence from flush to verdict, kept across controllers."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
-
 from serinus.controller.evidence import Assessor
 from serinus.entities import WHOLE
 from serinus.evidence.summary import Arm, ErrorClass, Flush, StageSummary
 from serinus.rollout.moves import next_exposure
 from serinus.rollout.state import Phase
 from tests.unit.controller.world import World
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    world = World(tmp_path)
-    world.serve()
-    yield world
-    world.close()
 
 
 def _summary(world: World, *, stable_errors: int, candidate_errors: int) -> StageSummary:

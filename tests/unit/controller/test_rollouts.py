@@ -1,11 +1,7 @@
 """Rollouts through the real loop and store: what gateways are told and what runs, and when."""
 
-from collections.abc import Iterator
 from datetime import datetime
-from pathlib import Path
 from typing import Any
-
-import pytest
 
 from serinus.controller.rollouts import Judgement
 from serinus.controller.snapshot import RolloutView
@@ -19,14 +15,6 @@ TIMED: dict[str, Any] = {
     "advance": {"after": "10s"},
     "step": {"min_duration": "5s"},
 }
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    world = World(tmp_path)
-    world.serve()
-    yield world
-    world.close()
 
 
 def _safe(_: RolloutView, __: datetime) -> Judgement:

@@ -1,8 +1,6 @@
 """Verification before traffic through the real loop and store: who is let in or sent back."""
 
-from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,14 +16,6 @@ QUICK: dict[str, Any] = {
     "step": {"min_duration": "5s"},
     "steps": [{"set_weight": "10%"}],
 }
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    world = World(tmp_path)
-    world.serve()
-    yield world
-    world.close()
 
 
 def _policy(world: World, verification: str) -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from serinus.errors import InvalidParameterValue
 from serinus.rollout.amount import read_duration, read_fraction, read_share
-from serinus.rollout.parse import parse_spec, refuse_same_model
+from serinus.rollout.parse import parse_spec
 from serinus.rollout.render import to_mapping
 from serinus.rollout.spec import (
     AdvanceRule,
@@ -170,12 +170,6 @@ def test_what_is_refused_is_named_in_one_sentence(mapping, told):
 def test_a_path_in_front_names_the_field_in_a_larger_document():
     with pytest.raises(InvalidParameterValue, match=r"^policy\.rollout\.steps\[0\]\.set_weight is"):
         parse_spec({"candidate": "m", "steps": [{"set_weight": 5}]}, path="policy.rollout")
-
-
-def test_the_model_that_serves_already_is_no_candidate():
-    with pytest.raises(InvalidParameterValue, match="serves already"):
-        refuse_same_model("d", "d", "models:/m/2")
-    refuse_same_model("d", "e", "models:/m/2")
 
 
 @pytest.mark.parametrize(

@@ -238,6 +238,9 @@ def test_a_stopped_endpoint_keeps_its_config_and_starts_as_a_new_version(
     entry = JournalEntry("ann", "endpoint_stopped", later, endpoint.id)
     stopped = store.stop_endpoint("fraud", later, journal=[entry])
     assert stopped.stopped
+    assert {(each.deployment, each.deployment_message) for each in stopped.active.entities} == {
+        (Deployment.RECOVERING, "Stopped.")
+    }
     assert store.stop_endpoint("fraud", later, journal=[entry]) == stopped
     assert [each.kind for each in store.journal(endpoint.id)] == ["endpoint_stopped"]
     with pytest.raises(InvalidState, match=r"'fraud' is stopped\. Start it first"):

@@ -15,9 +15,6 @@ __all__ = ["COLUMNS", "LATE_MINUTES", "Flights", "load", "records"]
 #: A flight is late when it arrives more than this many minutes after plan.
 LATE_MINUTES = 15
 
-#: Known only after departure: with one of these a model looks brilliant and is useless.
-LEAKS = frozenset({"dep_time", "dep_delay", "arr_time", "arr_delay", "air_time"})
-
 _FROM_FLIGHTS = ["carrier", "origin", "dest", "month", "hour", "distance"]
 _FROM_WEATHER = ["temp", "humid", "wind_speed", "wind_gust", "precip", "pressure", "visib"]
 #: The models' columns: text, whole numbers, a boolean, and weather readings with gaps.

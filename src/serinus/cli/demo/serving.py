@@ -72,7 +72,7 @@ def _await(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
         if process.poll() is not None:
             break
         try:
-            if httpx.get(f"{url}/health", timeout=2.0).is_success:
+            if httpx.get(f"{url}/health", timeout=2.0, trust_env=False).is_success:
                 return
         except httpx.TransportError:
             # Not listening yet; the deadline above decides.

@@ -19,6 +19,7 @@ from databricks.sdk.core import Config
 
 from serinus.cli.demo.data import Flights, records
 from serinus.cli.demo.models import NAME, auc
+from serinus.errors import described
 
 __all__ = [
     "CLIENTS",
@@ -191,7 +192,7 @@ def flowing(
         try:
             ask = new_ask()
         except Exception as error:  # noqa: BLE001 - a client that can't be made asks nothing
-            tally.failed(f"{type(error).__name__}: {error}")
+            tally.failed(described(error))
             enough.set()
             return
         while not stop.is_set():
@@ -219,7 +220,7 @@ def _send(ask: Ask, batch: Batch, tally: Tally) -> None:
     try:
         name, scores = ask(batch.rows)
     except Exception as error:  # noqa: BLE001 - whatever went wrong, it is a failed request
-        tally.failed(f"{type(error).__name__}: {error}")
+        tally.failed(described(error))
         return
     if len(scores) == len(batch.rows):
         tally.answered(name, batch, scores, time.perf_counter() - started)
