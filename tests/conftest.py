@@ -1,5 +1,7 @@
 """What every kind of test may ask for."""
 
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +10,11 @@ import structlog
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 from tests.postgres import Postgres
+
+# The suite starts thousands of processes. Where nothing compiled is kept, each of them compiles all
+# that it imports, which is a fifth of a server's start.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 #: Tests with processes of their own, and with servers that a file's tests share.
 _SHARING = ("tests/contract/", "tests/e2e/", "tests/integration/", "tests/test_docs.py")

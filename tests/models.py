@@ -166,17 +166,21 @@ class Constant(_Model):
         return np.ones(len(model_input))
 
 
-class Version(_Model):
-    """Answers its own number for each row."""
+class Version:
+    """Answers its own number for each row. Like `Candidate` it is saved as an estimator.
+
+    Tests of traffic start dozens of replicas of these two, and they need no MLflow to serve:
+    a second for each. How models of `mlflow.pyfunc` are served is seen with all the others.
+    """
 
     def __init__(self, number: int) -> None:
         self.number = number
 
-    def predict(self, context, model_input, params=None):
-        return np.full(len(model_input), self.number)
+    def predict(self, rows):
+        return np.full(len(rows), self.number)
 
 
-class Candidate(_Model):
+class Candidate:
     """Answers its number, after ``ms`` milliseconds; ``x`` decides who gets the worse of it.
 
     For ``x`` from 100 on, by ``x % 100``: below ``fails`` it raises, below ``flips`` it adds one.
@@ -185,9 +189,9 @@ class Candidate(_Model):
     def __init__(self, number: int, ms: float = 0.0, fails: int = 0, flips: int = 0) -> None:
         self.number, self.ms, self.fails, self.flips = number, ms, fails, flips
 
-    def predict(self, context, model_input, params=None):
+    def predict(self, rows):
         time.sleep(self.ms / 1000)
-        x = model_input["x"].to_numpy()
+        x = rows["x"].to_numpy()
         hundredth = np.where(x >= 100, x % 100, 100)
         if (hundredth < self.fails).any():
             raise ValueError("this one is beyond me")
@@ -339,6 +343,10 @@ def _python(model: Callable[[], Any]) -> Callable[[Path], Path]:
     return lambda path: save_pyfunc(path, model(), _numbers())
 
 
+def _estimator(model: Callable[[], Any]) -> Callable[[Path], Path]:
+    return lambda path: save_sklearn(path, model(), _numbers())
+
+
 def _misbehaving(how: str) -> Callable[[Path], Path]:
     return _python(lambda: Misbehaving(how))
 
@@ -350,15 +358,15 @@ MODELS: dict[str, Callable[[Path], Path]] = {
     "iris": _save_iris("predict"),
     "iris-proba": _save_iris("predict_proba"),
     "constant": _python(Constant),
-    "version-1": _python(lambda: Version(1)),
-    "version-2": _python(lambda: Version(2)),
-    "version-3": _python(lambda: Version(3)),
-    "candidate-same": _python(lambda: Candidate(1, ms=10)),
-    "candidate-again": _python(lambda: Candidate(1, ms=10.01)),
-    "candidate-fails": _python(lambda: Candidate(1, ms=10, fails=20)),
-    "candidate-slow": _python(lambda: Candidate(1, ms=35)),
-    "candidate-flips": _python(lambda: Candidate(1, ms=10, flips=20)),
-    "candidate-flips-half": _python(lambda: Candidate(1, ms=10, flips=50)),
+    "version-1": _estimator(lambda: Version(1)),
+    "version-2": _estimator(lambda: Version(2)),
+    "version-3": _estimator(lambda: Version(3)),
+    "candidate-same": _estimator(lambda: Candidate(1, ms=10)),
+    "candidate-again": _estimator(lambda: Candidate(1, ms=10.01)),
+    "candidate-fails": _estimator(lambda: Candidate(1, ms=10, fails=20)),
+    "candidate-slow": _estimator(lambda: Candidate(1, ms=35)),
+    "candidate-flips": _estimator(lambda: Candidate(1, ms=10, flips=20)),
+    "candidate-flips-half": _estimator(lambda: Candidate(1, ms=10, flips=50)),
     "echo": lambda path: save_pyfunc(path, Echo(), flights(5)),
     "echo-params": lambda path: save_pyfunc(path, Echo(), _numbers(), params={"k": 1}),
     "hinted": _save_hinted,

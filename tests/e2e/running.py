@@ -1,14 +1,18 @@
 """A real `serinus serve` for tests: started as a user starts it, ended by its pid."""
 
+import atexit
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -181,12 +185,32 @@ def _config(served: Served, **extra: Any) -> dict[str, Any]:
     }
 
 
+def _remember(home: Path) -> None:
+    """Let all servers of this process keep what replicas find out of models in one place.
+
+    Else the same proof is made for each server: MLflow is imported, which takes seconds. Only the
+    first of them can be wrong, and `tests/integration/replica` looks at each on its own.
+    """
+    if not home.exists():
+        home.mkdir(mode=0o700)
+        (home / "forms").symlink_to(_forms(), target_is_directory=True)
+
+
+@cache
+def _forms() -> Path:
+    made = tempfile.mkdtemp(prefix="serinus-forms-")
+    atexit.register(shutil.rmtree, made, ignore_errors=True)
+    return Path(made)
+
+
 @contextmanager
 def running(
     directory: Path, *arguments: str, environ: dict[str, str] | None = None
 ) -> Iterator[Running]:
     """A server that is up, and gone afterwards."""
-    server = Running(directory / "home", *arguments, environ=environ)
+    home = directory / "home"
+    _remember(home)
+    server = Running(home, *arguments, environ=environ)
     try:
         yield server.wait_until_up()
     finally:

@@ -194,7 +194,7 @@ def test_a_revoked_token_is_refused_by_every_gateway(
     revoked = json.loads(serinus(server.home, "token", "revoke", "leaver", "--output", "json"))
     assert revoked == {"name": "leaver", "in_force": True}
     assert {ask(server, leaver).status_code for _ in range(16)} == {401}
-    assert time.monotonic() - began < 30  # the command's own start included
+    assert time.monotonic() - began < 60  # the command's own start included
     listed = json.loads(serinus(server.home, "token", "list", "--output", "json"))["tokens"]
     assert {each["name"] for each in listed} == {"root", "app", "watch", "nobody"}
 

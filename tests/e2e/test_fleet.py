@@ -18,7 +18,8 @@ OTHER = {"dataframe_split": {"columns": ["x", "y"], "data": [[3.0, 4.0]]}}
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     with running(tmp_path_factory.mktemp("fleet")) as server:
-        server.create("fleet", {"v-1": (saved("version-1"), 100)}, replicas=2)
+        # One that takes seconds to start: its return must be seen.
+        server.create("fleet", {"v-1": (saved("constant"), 100)}, replicas=2)
         yield server
 
 
@@ -29,6 +30,10 @@ def _replicas(server: Running) -> set[int]:
 def _deployment(server: Running) -> tuple[str, str]:
     [entity] = server.get("fleet")["config"]["served_entities"]
     return entity["state"]["deployment"], entity["state"]["deployment_state_message"]
+
+
+def _says(deployment: tuple[str, str], state: str, words: str) -> bool:
+    return deployment[0] == state and words in deployment[1]
 
 
 def _busy(server: Running) -> dict[int, float]:
@@ -48,13 +53,13 @@ def test_replicas_share_die_come_back_and_go_without_a_failure(server: Running) 
         victim = min(started)
         os.kill(victim, signal.SIGKILL)
         # One is missing and one serves; then there are two again, and it is one of them.
-        eventually(lambda: _deployment(server)[0] == "DEPLOYMENT_RECOVERING", what="the notice")
-        assert "Starting 1 of 2 replicas" in _deployment(server)[1]
+        notice = "DEPLOYMENT_RECOVERING", "Starting 1 of 2 replicas"
+        eventually(lambda: _says(_deployment(server), *notice), what="the notice")
         eventually(lambda: _deployment(server)[0] == "DEPLOYMENT_READY", what="the replacement")
         before = _replicas(server)
         assert (len(before), before & started) == (2, started - {victim})
         # Fewer: the rest goes on, what is too many answers what it has and ends.
-        server.update("fleet", {"v-1": (saved("version-1"), 100)})
+        server.update("fleet", {"v-1": (saved("constant"), 100)})
         server.wait("fleet")
         eventually(lambda: len(_replicas(server)) == 1, what="the retirement")
         assert _replicas(server) < before

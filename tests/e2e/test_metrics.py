@@ -83,10 +83,14 @@ def test_a_server_counts_what_it_does_and_keeps_requests_in_their_trace(
             )
 
         eventually(counted, what="all that was asked on the page")
-        found = samples(server)
-        newest = found["routes_newest_generation", frozenset()]
-        by_gateway = [each for (name, _), each in found.items() if name.startswith("gateway_")]
-        assert by_gateway == [newest, newest]
+
+        def acknowledged() -> bool:
+            found = samples(server)
+            newest = found["routes_newest_generation", frozenset()]
+            by_gateway = [each for (name, _), each in found.items() if name.startswith("gateway_")]
+            return by_gateway == [newest, newest]
+
+        eventually(acknowledged, what="the newest routes at both gateways")
         _is_correlated(server, failed.headers["x-request-id"])
         eventually(lambda: _spans(collector), what="the spans of that trace")
         [replica] = server.children("replica.main")
@@ -98,8 +102,12 @@ def test_a_server_counts_what_it_does_and_keeps_requests_in_their_trace(
 def _is_correlated(server: Running, request_id: str) -> None:
     """The replica's log says which request of which trace it was that failed."""
     path = "/api/2.0/serving-endpoints/e/served-models/m-1/logs"
-    lines = server.http.get(path).json()["logs"].splitlines()
-    [told] = [json.loads(line) for line in lines if "action=predict_failed" in line]
+
+    def failures() -> list[str]:
+        lines = server.http.get(path).json()["logs"].splitlines()
+        return [line for line in lines if "action=predict_failed" in line]
+
+    [told] = map(json.loads, eventually(failures, what="the failure in the log"))
     assert (told["request_id"], told["trace_id"]) == (request_id, TRACE)
     assert "thirteen" in told["exception"]
 

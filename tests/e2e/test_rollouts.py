@@ -74,7 +74,13 @@ def ended(server: Running, endpoint: str, phase: str, within_s: float = 120) -> 
 
 
 def _weight_is(server: Running, endpoint: str, weight_bp: int) -> None:
-    eventually(lambda: rollout(server, endpoint)["weight_bp"] == weight_bp, what=f"{weight_bp} bp")
+    """Decided, and acknowledged by every gateway."""
+
+    def there() -> bool:
+        shown = rollout(server, endpoint)
+        return shown["weight_bp"] == weight_bp and shown["stage_at"] is not None
+
+    eventually(there, what=f"{weight_bp} bp")
 
 
 @pytest.mark.parametrize(
@@ -180,7 +186,6 @@ def test_sticky_units_keep_their_version_while_the_weight_grows(
 def test_one_request_in_a_thousand_goes_to_the_candidate(server: Running, endpoint: str) -> None:
     by_time = {"guardrails": [], "advance": {"after": "1h"}}
     candidate = start(server, endpoint, "version-2", steps=[{"set_weight": "0.1%"}], **by_time)
-    eventually(lambda: rollout(server, endpoint)["stage_at"], what="the first step")
     _weight_is(server, endpoint, 10)
     seen = shares(server, endpoint, 12_000)
     least, most = binom.interval(0.999, seen.total(), 0.001)
@@ -195,6 +200,10 @@ def test_the_preview_of_a_blue_green_is_reached_by_its_own_path_alone(
         server, endpoint, "version-2", strategy="blue-green", cutover="approve", **TIMED
     )["candidate"]
     eventually(lambda: rollout(server, endpoint)["phase"] == "PAUSED", what="the preview")
+    # Its route is published right after.
+    eventually(
+        lambda: server.ask(endpoint, ROW, served=candidate).status_code == 200, what="its own path"
+    )
     assert server.ask(endpoint, ROW, served=candidate).json() == {"predictions": [2]}
     seen = Counter(server.ask(endpoint, ROW).json()["predictions"][0] for _ in range(50))
     assert seen == {1: 50}

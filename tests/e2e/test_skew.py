@@ -60,7 +60,7 @@ def _counted(server: Running, endpoint: str, rows: int, **asked: str) -> dict[st
         here = sum(each["rows"] for each in body["versions"])
         return body if here >= rows else None
 
-    return eventually(found, within_s=30, what=f"{rows} counted rows")
+    return eventually(found, what=f"{rows} counted rows")
 
 
 def _skewed(found: dict[str, Any]) -> list[str]:
@@ -79,12 +79,30 @@ def test_the_caller_who_sends_kilometres_is_told_from_the_one_who_does_not(
     refused = server.ask("delay", {"dataframe_records": [{"distance": "far"}]})
     assert refused.status_code == 400
 
-    whole = _counted(server, "delay", 2 * len(good))
+    def settled() -> dict[str, Any] | None:
+        """Rows, refusals and times are counted apart: each comes when it comes."""
+        found = _counted(server, "delay", 2 * len(good))
+        [version] = found["versions"]
+        timed = [each["requests"] for each in version["stages"].values()]
+        refused = sum(version["refused"].get("missing", {}).values())
+        return found if refused and min(timed, default=0) >= 2 * _REQUESTS else None
+
+    whole = eventually(settled, what="all that was sent")
     version = whole["versions"][0]
     assert version["version"] == "one"
     assert version["callers"]["web"] == version["callers"]["batch"] == len(good)
     assert sum(version["refused"]["missing"].values()) >= 1
     assert "distance" in _skewed(whole)
+
+    # Each request's way through the replica, counted with its rows.
+    assert set(version["stages"]) == {"wait", "read", "model", "write"}
+    assert {each["requests"] for each in version["stages"].values()} == {2 * _REQUESTS}
+    assert 0 < version["stages"]["model"]["p50_s"] <= version["stages"]["model"]["p99_s"]
+    fading = _counted(server, "delay", 2 * len(good) - 100, decay="24h")
+    assert fading["decay_s"] == 86_400
+    assert "distance" in _skewed(fading)
+    path, both = "/api/serinus/v1/endpoints/delay/skew", {"window": "1h", "decay": "24h"}
+    assert server.http.get(path, params=both).status_code == 400
 
     batch = _counted(server, "delay", len(good), caller="batch")
     assert _skewed(batch)[0] == "distance"

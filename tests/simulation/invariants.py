@@ -25,6 +25,7 @@ from serinus.rollout.spec import AdvanceRule, Cutover, Strategy
 from serinus.rollout.state import Override, Phase, Position, RolloutState
 from serinus.store.rollouts import StoredRollout
 from serinus.testing.memory import Tables
+from serinus.traffic import RouteTable
 from tests.simulation.route_rules import RouteRules
 from tests.simulation.violation import Violation, check
 from tests.simulation.wanted import ENDED, Wanted, digest_of
@@ -62,11 +63,14 @@ class Monitor:
         self._wanted = Wanted(world)
         self._routes = RouteRules(world, self._wanted)
         self._before = _Before()
-        self._looked: dict[tuple[str, int], int] = {}
+        #: By gateway: the generation, its table, and what was published as that.
+        self._looked: dict[tuple[str, int], tuple[int, RouteTable, RouteTable | None]] = {}
         #: Phases that each rollout went through, and effect ids with what they are.
         self.phases: dict[str, list[str]] = {}
         self.effects: dict[str, str] = {}
         self._delivered: dict[str, int] = {}
+        #: The first thing that was wrong at a port call, even if the controller took it in.
+        self.broken: Exception | None = None
 
     def copy(self, world: "World") -> "Monitor":
         """Another monitor with the same memory."""
@@ -126,19 +130,24 @@ class Monitor:
     # --- after each step
 
     def look(self) -> None:
-        """What must hold of the gateways at any moment."""
+        """What must hold of the gateways at any moment; raises what was wrong before, too."""
+        if self.broken is not None:
+            raise self.broken
         for gateway in self._world.gateways:
             if gateway.table is None:
                 continue
             key = (gateway.name, gateway.pid)
-            last = self._looked.get(key, -1)
-            generation = gateway.table.generation
+            table = gateway.table
+            generation = table.generation
+            known = self._routes.tables.get(generation)
+            last, seen, published = self._looked.get(key, (-1, None, None))
+            if table is seen and known is published:
+                continue  # nothing of it can have changed: tables are values
             check(generation >= last, f"I4: {gateway.name} went from {last} back to {generation}")
-            self._looked[key] = generation
+            self._looked[key] = generation, table, known
             if generation:
-                known = self._routes.tables.get(generation)
                 check(
-                    known is not None and known == gateway.table,
+                    known is not None and known == table,
                     f"I4: {gateway.name} has a table {generation} that was never published",
                 )
 

@@ -88,6 +88,14 @@ def guard(controller: "Controller", name: str, call: Callable[..., Any]) -> Call
     monitor = world.monitor
     watched = monitor.watches(name)
 
+    def noted(look: Callable[..., None], *seen: Any) -> None:
+        try:
+            look(*seen)
+        except Exception as error:
+            # A controller bears with what goes wrong in one action; whoever looks on must not.
+            monitor.broken = monitor.broken or error
+            raise
+
     def guarded(*args: Any, **kwargs: Any) -> Any:
         world.port_calls += 1
         number = world.port_calls
@@ -98,9 +106,9 @@ def guard(controller: "Controller", name: str, call: Callable[..., Any]) -> Call
         if not watched:
             result = call(*args, **kwargs)
         else:
-            monitor.before(controller, name, args, kwargs)
+            noted(monitor.before, controller, name, args, kwargs)
             result = call(*args, **kwargs)
-            monitor.after(controller, name, args, kwargs, result)
+            noted(monitor.after, controller, name, args, kwargs, result)
         if world.crash_at is not None and world.crash_at == (number, "after"):
             raise Crash(name)
         return result
