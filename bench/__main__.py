@@ -8,11 +8,11 @@ import argparse
 import json
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
 from bench.campaign import Campaign, Plan
+from bench.digits import rounded
 from bench.machine import describe
 from bench.models import MODELS, prepare
 from bench.report import show, to_json
@@ -39,7 +39,7 @@ def main() -> int:
     show(campaign, console)
     out = arguments.out or _destination(arguments, campaign)
     out.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(_rounded(to_json(campaign, plan, machine, at)), indent=1)
+    text = json.dumps(rounded(to_json(campaign, plan, machine, at)), indent=1)
     out.write_text(text + "\n", encoding="utf-8")
     console.print(
         f"Written: {out.relative_to(Path.cwd()) if out.is_relative_to(Path.cwd()) else out}"
@@ -81,17 +81,6 @@ def _plan(arguments: argparse.Namespace) -> Plan:
         starts=3 if arguments.full else 1,
         shares=(0.3, 0.6, 0.9) if arguments.full else (),
     )
-
-
-def _rounded(value: Any) -> Any:
-    """Five significant digits: more would be noise, and a committed file is read in diffs."""
-    if isinstance(value, float):
-        return float(f"{value:.5g}")
-    if isinstance(value, dict):
-        return {name: _rounded(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_rounded(item) for item in value]
-    return value
 
 
 def _names() -> list[str]:

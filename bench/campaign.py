@@ -16,7 +16,7 @@ from rich.console import Console
 from bench.answers import Payload
 from bench.latency import LoadResult
 from bench.load import Job, measure
-from bench.machine import machine_busy_seconds, noise_ms
+from bench.measurement import measured
 from bench.models import BenchModel
 from bench.processes import DidNotStart, Memory, ProcessTree
 from bench.servers import (
@@ -212,20 +212,17 @@ class Campaign:
     def _cell(
         self, name: str, tree: ProcessTree, job: Job, number: int, share: float = 0.0
     ) -> Cell:
-        roles = tree.roles()
-        before = noise_ms()
-        began, busy, cpu = time.perf_counter(), machine_busy_seconds(), tree.cpu_seconds()
-        load = measure(job)
-        took = time.perf_counter() - began
-        busy = machine_busy_seconds() - busy
-        used: dict[str, float] = {}
-        for pid, seconds in tree.cpu_seconds().items():
-            role = roles.get(pid, "child")
-            used[role] = used.get(role, 0.0) + seconds - cpu.get(pid, 0.0)
-        # The generator's share is measured in its window and was much the same before it.
-        foreign = max(busy - sum(used.values()), 0.0) / took - load.generator_cpu
-        cell_noise = (before, noise_ms())
-        return Cell(name, job.connections, number, load, cell_noise, used, max(foreign, 0.0), share)
+        found = measured(tree, job)
+        return Cell(
+            contender=name,
+            connections=job.connections,
+            round=number,
+            load=found.load,
+            noise_ms=found.noise_ms,
+            cpu_s=found.cpu_s,
+            foreign_cores=found.foreign_cores,
+            share=share,
+        )
 
     def _job(
         self,

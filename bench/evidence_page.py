@@ -5,13 +5,13 @@ Between ``<!-- table NAME -->`` and ``<!-- /table -->`` of docs/why/evidence.md 
 """
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from bench.evidence_tables import TABLES, Results, markdown
+from bench.marks import filled
 
 __all__ = ["CALIBRATION", "CONTROL_RUN", "PAGE", "all_results", "rendered", "write_page"]
 
@@ -22,7 +22,6 @@ CALIBRATION = Path(__file__).parent / "results" / "calibration.json"
 CONTROL_RUN = Path(__file__).parent / "results" / "control_run.json"
 #: How many scenes have equal candidates.
 _EQUAL = 2
-_TABLE = re.compile(r"(<!-- table (?P<name>[\w-]+) -->\n).*?(<!-- /table -->)", re.DOTALL)
 
 
 def all_results() -> Results:
@@ -33,11 +32,7 @@ def all_results() -> Results:
 
 def rendered(page: str, results: Results) -> str:
     """The page with every table as the results have it."""
-
-    def filled(match: re.Match[str]) -> str:
-        return f"{match[1]}\n{markdown(TABLES[match['name']], results)}\n\n{match[3]}"
-
-    return _TABLE.sub(filled, page)
+    return filled(page, lambda name: markdown(TABLES[name], results))
 
 
 def write_page(results: Results) -> None:

@@ -16,6 +16,7 @@ from time import process_time
 
 import numpy as np
 
+from bench.machine import plain_loop
 from bench.traces import LiveStage, Rng, latency_arms
 from serinus.evidence.guardrails import (
     Confidence,
@@ -54,7 +55,7 @@ def main() -> int:
 
 def measure(rng: Rng, tries: int = 15) -> dict[str, float]:
     """Best of several tries each, and their ratio to one step of the plain loop."""
-    loop = _best(_loop, tries) / _REQUESTS
+    loop = _best(lambda: plain_loop(_REQUESTS), tries) / _REQUESTS
     summary = _best(_summary(rng), tries) / _REQUESTS
     record = asyncio.run(_recorder(rng, tries)) / _REQUESTS
     verdict = _best(_verdict(rng), tries)
@@ -70,17 +71,6 @@ def measure(rng: Rng, tries: int = 15) -> dict[str, float]:
 
 def _best(work: Callable[[], object], tries: int) -> float:
     return min(timeit.repeat(work, timer=process_time, number=1, repeat=tries))
-
-
-def _loop() -> int:
-    """A fixed amount of plain Python: a dictionary counter and an addition a step."""
-    counts: dict[int, int] = {}
-    total = 0
-    for each in range(_REQUESTS):
-        bucket = each & 255
-        counts[bucket] = counts.get(bucket, 0) + 1
-        total += each
-    return total
 
 
 def _summary(rng: Rng) -> Callable[[], None]:

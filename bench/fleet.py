@@ -240,17 +240,23 @@ def _compared(pairs: list[Pair], names: tuple[str, str]) -> dict[str, float]:
 def _replicas(
     tree: ProcessTree, model: BenchModel, rounds: int, seconds: float
 ) -> dict[str, float]:
-    def rps(endpoint: str) -> Callable[[], float]:
-        return lambda: _right(measure(_job(tree, model, endpoint, seconds))).rps
-
-    return _compared(_in_turns(rounds, rps("one"), rps("two")), ("one_rps", "two_rps"))
+    return _endpoints(tree, model, ("one", "two"), rounds, seconds)
 
 
 def _cache(tree: ProcessTree, model: BenchModel, rounds: int, seconds: float) -> dict[str, float]:
+    return _endpoints(tree, model, ("asked", "given"), rounds, seconds)
+
+
+def _endpoints(
+    tree: ProcessTree, model: BenchModel, names: tuple[str, str], rounds: int, seconds: float
+) -> dict[str, float]:
+    """Requests per second of two endpoints of one server."""
+
     def rps(endpoint: str) -> Callable[[], float]:
         return lambda: _right(measure(_job(tree, model, endpoint, seconds))).rps
 
-    return _compared(_in_turns(rounds, rps("asked"), rps("given")), ("asked_rps", "given_rps"))
+    one, other = names
+    return _compared(_in_turns(rounds, rps(one), rps(other)), (f"{one}_rps", f"{other}_rps"))
 
 
 def _pace(

@@ -12,7 +12,7 @@ from typing import Any
 
 import psutil
 
-__all__ = ["describe", "machine_busy_seconds", "noise_ms"]
+__all__ = ["describe", "machine_busy_seconds", "noise_ms", "plain_loop"]
 
 _PACKAGES = """
 fastapi httptools httpx mlflow mlflow-skinny msgspec numpy orjson pandas psutil
@@ -46,6 +46,17 @@ def machine_busy_seconds() -> float:
     return float(
         sum(times) - times.idle - getattr(times, "iowait", 0.0) - getattr(times, "guest", 0.0)
     )
+
+
+def plain_loop(steps: int) -> int:
+    """A fixed amount of plain Python: a dictionary counter and an addition a step."""
+    counts: dict[int, int] = {}
+    total = 0
+    for each in range(steps):
+        bucket = each & 255
+        counts[bucket] = counts.get(bucket, 0) + 1
+        total += each
+    return total
 
 
 def _fixed_loop() -> float:

@@ -21,6 +21,7 @@ import structlog
 from rich.console import Console
 from rich.table import Table
 
+from bench.digits import rounded
 from bench.machine import describe, noise_ms
 from bench.models import prepare
 from bench.rollout_figures import (
@@ -94,7 +95,7 @@ def main() -> int:
         "loop": [asdict(cost) for cost in costs],
     }
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    arguments.out.write_text(json.dumps(_rounded(report), indent=1) + "\n", encoding="utf-8")
+    arguments.out.write_text(json.dumps(rounded(report), indent=1) + "\n", encoding="utf-8")
     return 1 if cycles.cut_short else 0
 
 
@@ -320,17 +321,6 @@ def _show(
     console.print(f"A turn with nothing to do, by endpoints (median): {loop}")
     if result["failed"] or result["cut_short"]:
         console.print(f"[yellow]failed: {result['failed']}; {result['cut_short']}[/]")
-
-
-def _rounded(value: Any) -> Any:
-    """Five significant digits, as in the other results."""
-    if isinstance(value, float):
-        return float(f"{value:.5g}")
-    if isinstance(value, dict):
-        return {name: _rounded(item) for name, item in value.items()}
-    if isinstance(value, list):
-        return [_rounded(item) for item in value]
-    return value
 
 
 if __name__ == "__main__":

@@ -5,9 +5,10 @@ nothing that an editor typed.
 """
 
 import json
-import re
 from pathlib import Path
 from typing import Any
+
+from bench.marks import filled
 
 __all__ = ["COSTS", "PAGE", "RESULTS", "rendered", "write_page"]
 
@@ -15,7 +16,6 @@ _ROOT = Path(__file__).resolve().parents[1]
 PAGE = _ROOT / "docs" / "why" / "scale.md"
 IMAGE = _ROOT / "docs" / "images" / "scale.svg"
 RESULTS = Path(__file__).resolve().parent / "results" / "scale.json"
-_TABLE = re.compile(r"(<!-- table (?P<name>[\w-]+) -->\n).*?(<!-- /table -->)", re.DOTALL)
 #: What costs something, by the name of its field.
 COSTS = {
     "gateway_us": "gateway, CPU µs a request",
@@ -48,11 +48,7 @@ Report = dict[str, Any]
 
 def rendered(page: str, report: Report) -> str:
     """The page with every table as the results have it."""
-
-    def filled(match: re.Match[str]) -> str:
-        return f"{match[1]}\n{_table(match['name'], report)}\n\n{match[3]}"
-
-    return _TABLE.sub(filled, page)
+    return filled(page, lambda name: _table(name, report))
 
 
 def write_page(report: Report) -> None:

@@ -3,8 +3,7 @@
 Nothing between ``<!-- table NAME -->`` and ``<!-- /table -->`` was typed by an editor.
 """
 
-import re
-
+from bench.marks import filled
 from bench.peers.environments import ROOT
 from bench.peers.plots import draw_latency, draw_throughput
 from bench.peers.tables import TABLES, Whole, markdown
@@ -13,18 +12,13 @@ __all__ = ["PAGE", "rendered", "write"]
 
 PAGE = ROOT / "docs" / "why" / "speed.md"
 _IMAGES = ROOT / "docs" / "images"
-_TABLE = re.compile(r"(<!-- table (?P<name>[\w-]+) -->\n).*?(<!-- /table -->)", re.DOTALL)
 _NOTHING = "Not measured yet."
 _THROUGHPUT, _OPEN = "speed-throughput.svg", "speed-open-loop.svg"
 
 
 def rendered(page: str, whole: Whole) -> str:
     """The page with every table as the results have it. Raises KeyError for an unknown table."""
-
-    def filled(match: re.Match[str]) -> str:
-        return f"{match[1]}\n{_text(match['name'], whole)}\n\n{match[3]}"
-
-    return _TABLE.sub(filled, page)
+    return filled(page, lambda name: _text(name, whole))
 
 
 def write(whole: Whole) -> None:

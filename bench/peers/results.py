@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from bench.digits import rounded
 from bench.peers.environments import Installed
 from bench.peers.figures import noise
 from bench.peers.rounds import Measured, Plan
@@ -73,7 +74,7 @@ def keep(path: Path, change: dict[str, Any]) -> None:
     whole = before | change | {"models": before["models"] | change.get("models", {})}
     whole["models"] = dict(sorted(whole["models"].items()))
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(_text(_rounded(whole)), encoding="utf-8")
+    path.write_text(_text(rounded(whole, 4)), encoding="utf-8")
 
 
 def _text(whole: dict[str, Any]) -> str:
@@ -87,14 +88,3 @@ def _text(whole: dict[str, Any]) -> str:
     models = ",\n".join(f"{json.dumps(name)}: {text}" for name, text in sections.items())
     rest = {key: value for key, value in whole.items() if key != "models"}
     return f'{json.dumps(rest, indent=1)[:-2]},\n"models": {{\n{models}\n}}\n}}\n'
-
-
-def _rounded(value: Any) -> Any:
-    """Four significant digits: more would be noise."""
-    if isinstance(value, float):
-        return float(f"{value:.4g}")
-    if isinstance(value, dict):
-        return {name: _rounded(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_rounded(item) for item in value]
-    return value

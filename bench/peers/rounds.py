@@ -19,7 +19,7 @@ from rich.console import Console
 from bench.answers import Payload
 from bench.latency import LoadResult
 from bench.load import Job, measure
-from bench.machine import machine_busy_seconds, noise_ms
+from bench.measurement import measured
 from bench.peers.catalogue import Peer
 from bench.peers.environments import ROOT
 from bench.peers.models import Case
@@ -225,23 +225,15 @@ class Rounds:
 
 
 def _cell(name: str, tree: ProcessTree, job: Job, number: int, share: float) -> Cell:
-    before, roles = noise_ms(), tree.roles()
-    began, busy, cpu = time.perf_counter(), machine_busy_seconds(), tree.cpu_seconds()
-    load = measure(job)
-    took, busy = time.perf_counter() - began, machine_busy_seconds() - busy
-    used: dict[str, float] = {}
-    for pid, seconds in tree.cpu_seconds().items():
-        role = roles.get(pid, "child")
-        used[role] = used.get(role, 0.0) + seconds - cpu.get(pid, 0.0)
-    foreign = max(busy - sum(used.values()), 0.0) / took - load.generator_cpu
-    answers = max(load.answers, 1)
+    found = measured(tree, job)
+    answers = max(found.load.answers, 1)
     return Cell(
         peer=name,
         connections=job.connections,
         round=number,
-        load=load,
-        noise_ms=(before, noise_ms()),
-        cpu_us={role: 1e6 * seconds / answers for role, seconds in used.items()},
-        foreign_cores=max(foreign, 0.0),
+        load=found.load,
+        noise_ms=found.noise_ms,
+        cpu_us={role: 1e6 * seconds / answers for role, seconds in found.cpu_s.items()},
+        foreign_cores=found.foreign_cores,
         share=share,
     )

@@ -219,3 +219,9 @@ class DeadlineExceeded(SerinusError):
 
     code = "DEADLINE_EXCEEDED"
     status = 504
+
+
+def described(error: BaseException) -> str:
+    """The class of any error and what it says, for the text of another one."""
+    said = str(error)
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__

@@ -15,6 +15,8 @@ from mlflow.artifacts import download_artifacts
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
+from serinus.errors import described
+
 __all__ = ["main", "move_alias"]
 
 
@@ -26,7 +28,7 @@ def main(uri: str, directory: str) -> dict[str, str]:
     except MlflowException as error:
         return {"error": error.message, "code": error.error_code}
     except Exception as error:  # noqa: BLE001 - plugins and cloud clients raise anything
-        return {"error": f"{type(error).__name__}: {error}", "code": "OTHER"}
+        return {"error": described(error), "code": "OTHER"}
     return {"resolved": resolved, "version": version, "local_dir": str(_model_root(Path(local)))}
 
 
@@ -38,7 +40,7 @@ def move_alias(uri: str, alias: str) -> dict[str, str]:
     except MlflowException as error:
         return {"error": error.message, "code": error.error_code}
     except Exception as error:  # noqa: BLE001 - as in `main`
-        return {"error": f"{type(error).__name__}: {error}", "code": "OTHER"}
+        return {"error": described(error), "code": "OTHER"}
     return {"resolved": uri, "version": version}
 
 

@@ -5,7 +5,6 @@ file that it can't read that a replica is gone.
 """
 
 import contextlib
-import hashlib
 import os
 import platform
 import re
@@ -22,7 +21,6 @@ import msgspec
 import psutil
 import structlog
 
-import serinus
 from serinus.engine.artifacts import ModelStore
 from serinus.engine.engine import (
     EngineHealth,
@@ -36,22 +34,22 @@ from serinus.engine.engine import (
     Stage,
 )
 from serinus.engine.fence import Fence
+from serinus.engine.forms import Forms
 from serinus.engine.limits import Limits
-from serinus.engine.optimize import Builder, forms_path
+from serinus.engine.optimize import Builder
 from serinus.engine.output import ReplicaLogs
+from serinus.engine.places import Places
 from serinus.engine.process import replica_environ
 from serinus.engine.record import Replica, create_directory
 from serinus.engine.remote import remote_url
 from serinus.engine.staging import Staging
 from serinus.entities import ModelRef, Optimize
-from serinus.errors import SerinusError
+from serinus.errors import SerinusError, described
 from serinus.replica.launch import Launch
 
 __all__ = ["LocalEngine"]
 
 _REPLICA_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-#: sun_path holds 108 bytes on Linux and 104 on macOS, the final NUL included.
-_MAX_SOCKET_PATH = 99
 _BUSY_S, _CALM_S = 0.05, 0.5
 _PASSING = frozenset({ReplicaPhase.STARTING, ReplicaPhase.LOADING, ReplicaPhase.DRAINING})
 
@@ -98,12 +96,11 @@ class LocalEngine:
         self._log_json = log_json
         self._limits = limits or Limits()
         self._remote_hosts = ",".join(remote_hosts)
-        self._home = home.absolute()
-        self._run_dir = run_dir.absolute()
-        self._root = self._home / "run" / "replicas"
-        self._make_directories()
-        self._logs = ReplicaLogs(self._home, keep=keep_logs)
-        self._fence = Fence(self._home / "run")
+        self._places = Places(home, run_dir)
+        self._root = self._places.replicas
+        self._logs = ReplicaLogs(self._places.home, keep=keep_logs)
+        self._forms = Forms(self._places.home, clock)
+        self._fence = Fence(self._places.home / "run")
         self._lock = threading.RLock()
         self._replicas: dict[str, Replica] = {}
         self._wakes: list[Callable[[], None]] = []
@@ -206,7 +203,7 @@ class LocalEngine:
         """See `Engine.health`."""
         if not self._watcher.is_alive() or not os.access(self._root, os.R_OK | os.X_OK):
             return EngineHealth.DOWN
-        usable = os.access(self._root, os.W_OK) and os.access(self._run_dir, os.W_OK)
+        usable = os.access(self._root, os.W_OK) and os.access(self._places.sockets, os.W_OK)
         return EngineHealth.UP if usable and not self._trouble else EngineHealth.DEGRADED
 
     # --- starting -------------------------------------------------------------------------------
@@ -217,14 +214,14 @@ class LocalEngine:
             replica_id=spec.replica_id,
             model_digest=spec.model_digest,
             model_path=str(self._store.root / spec.model_digest),
-            socket_path=str(self._socket(spec.replica_id)),
+            socket_path=str(self._places.socket(spec.replica_id)),
             status_path=str(directory / "status.json"),
             log_path=str(self._logs.path(spec.replica_id)),
             max_batch=spec.max_batch,
             batch_time_s=spec.batch_time_s,
             intake=spec.intake,
             optimize=spec.optimize,
-            forms_path=str(forms_path(self._home, spec)),
+            forms_path=str(self._forms.place(spec, [r.spec for r in self._replicas.values()])),
             convert_s=spec.start_deadline_s / 2,
             threads=spec.threads,
             lifeline_fd=self._lifeline_fd,
@@ -243,7 +240,7 @@ class LocalEngine:
                 environ = replica_environ(
                     self._environ,
                     python=python,
-                    runtime=self._runtime(),
+                    runtime=self._places.runtime(),
                     threads=spec.threads,
                     env_vars=self._resolved(spec.env_vars),
                 )
@@ -259,38 +256,6 @@ class LocalEngine:
         if remote_url(Path(launch.model_path)) is None:
             return self._command
         return "-m", "serinus.engine.relay", self._remote_hosts
-
-    def _socket(self, replica_id: str) -> Path:
-        """A short path that no two ids share, and that is readable where there is room."""
-        path = self._run_dir / f"{replica_id}.sock"
-        if len(os.fsencode(path)) > _MAX_SOCKET_PATH:
-            path = self._run_dir / f"{hashlib.sha256(replica_id.encode()).hexdigest()[:20]}.sock"
-        return path
-
-    def _runtime(self) -> Path:
-        """A directory with nothing but this package in it, for the PYTHONPATH of replicas."""
-        runtime = self._home / "run" / "runtime"
-        link, package = runtime / "serinus", Path(serinus.__file__).parent
-        if not link.is_symlink() or link.readlink() != package:
-            runtime.mkdir(exist_ok=True, mode=0o700)
-            fresh = runtime / f".serinus-{os.getpid()}-{threading.get_ident()}"
-            fresh.symlink_to(package)
-            fresh.replace(link)
-        return runtime
-
-    def _make_directories(self) -> None:
-        longest = self._run_dir / f"{'0' * 20}.sock"
-        if len(os.fsencode(longest)) > _MAX_SOCKET_PATH:
-            raise ValueError(
-                f"The directory for sockets, {self._run_dir}, is too long: the paths of unix "
-                f"sockets have at most {_MAX_SOCKET_PATH} bytes; choose a shorter one."
-            )
-        self._root.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._run_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for private in (self._home / "run", self._root, self._run_dir):
-            private.chmod(0o700)
-        for leftover in self._root.glob(".gone-*"):
-            shutil.rmtree(leftover, ignore_errors=True)
 
     @staticmethod
     def _check_id(replica_id: str) -> None:
@@ -356,7 +321,7 @@ class LocalEngine:
                 # Whatever it is: a watcher that dies would leave replicas nobody looks after.
                 # Logged without a traceback, whose locals would show values of env_vars.
                 if not self._trouble:
-                    _log.error("engine_watch_failed", error=f"{type(error).__name__}: {error}")
+                    _log.error("engine_watch_failed", error=described(error))
                 self._trouble, changed = True, False
             if changed:
                 self._notify()
@@ -396,4 +361,4 @@ class LocalEngine:
             try:
                 wake()
             except Exception as error:  # noqa: BLE001 - one bad callback must not end the watching
-                _log.error("engine_wake_failed", error=f"{type(error).__name__}: {error}")
+                _log.error("engine_wake_failed", error=described(error))

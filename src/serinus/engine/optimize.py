@@ -1,20 +1,17 @@
-"""What `optimize` asks of an engine: the packages in the environment, a place for what is found.
+"""What `optimize` asks of an engine: the packages in the environment.
 
 Whether a converted model may serve is decided in its replica; nothing here fails because of it.
 """
 
-import hashlib
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
-from serinus.engine.engine import ReplicaSpec
 from serinus.engine.environment import EnvironmentFailed
 from serinus.entities import EnvironmentRef, ModelRef, Optimize
 
-__all__ = ["Builder", "forms_path", "prepare", "stage_key"]
+__all__ = ["Builder", "prepare", "stage_key"]
 
 #: What the conversion needs beside the model's own requirements; the extra `onnx` names the same.
 PACKAGES = ("onnx>=1.18", "onnxruntime>=1.22", "skl2onnx>=1.19")
@@ -61,17 +58,3 @@ def _with_packages(model: ModelRef) -> ModelRef:
     if any(line.lower().startswith(_BOOSTERS) for line in model.requirements):
         more.append(_FOR_BOOSTERS)
     return replace(model, requirements=(*model.requirements, *more))
-
-
-def forms_path(home: Path, spec: ReplicaSpec) -> Path:
-    """Where what is found out of a model is kept: by all that can change it."""
-    parts = [
-        spec.model_digest,
-        spec.environment.digest,
-        spec.environment.python,
-        sorted(spec.env_vars.items()),
-        spec.intake.value,
-        spec.optimize.value,
-    ]
-    digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
-    return home / "forms" / digest

@@ -295,8 +295,7 @@ async def _serve(launch: Launch, remote: Remote) -> None:
     def drain() -> None:
         loop.call_soon_threadsafe(ending.set)
 
-    # File times are compared with this clock; nothing else here needs to know the time of day.
-    Watchdog(launch, drain, wall_clock=time.time).start()  # noqa: TID251
+    Watchdog(launch, drain).start()
     told = f"A remote endpoint: requests are passed on to {remote.host} one by one."
     write_status(status, Status(Phase.READY, batching=told, pid=os.getpid()))
     await ending.wait()

@@ -14,7 +14,7 @@ from serinus.engine.engine import Stage, StagePhase
 from serinus.engine.environment import EnvironmentFailed
 from serinus.engine.optimize import Builder, prepare, stage_key
 from serinus.entities import EnvironmentRef, ModelRef, Optimize
-from serinus.errors import SerinusError
+from serinus.errors import SerinusError, described
 
 __all__ = ["Staging"]
 
@@ -67,7 +67,7 @@ class Staging:
             job.end(StagePhase.FAILED, str(error))
         except Exception as error:  # noqa: BLE001 - see below
             # A stage that hangs for ever in STAGING would be worse than any reason.
-            reason = f"{type(error).__name__}: {error}"
+            reason = described(error)
             structlog.get_logger(__name__).error("stage_failed", model=job.model.uri, error=reason)
             job.end(StagePhase.FAILED, f"The preparation met {reason}.")
         self._changed()

@@ -14,7 +14,6 @@ from serinus.evidence.exposure import Exposure
 from serinus.evidence.histogram import Histogram, add_counts, duration_bucket
 
 __all__ = [
-    "AT_FAULT",
     "Arm",
     "ArmSummary",
     "ErrorClass",
@@ -60,8 +59,6 @@ class Exclusion(Enum):
 
 #: Members by module-level name: reading them off the class costs more than a counter does.
 _STABLE, _CANDIDATE, _CLIENT = Arm.STABLE, Arm.CANDIDATE, ErrorClass.CLIENT
-#: Errors that count against whoever answered.
-AT_FAULT = frozenset({ErrorClass.MODEL, ErrorClass.TIMEOUT, ErrorClass.UNAVAILABLE})
 
 #: Distinct keyed events kept per stage. Past it, no further keyed event of *either* arm counts: one
 #: limit for all arms, so that reaching it says nothing about any of them.

@@ -45,7 +45,8 @@ def endpoint_of(tables: Tables, row: EndpointRow) -> Endpoint:
         bare.caller,
         bare.stopped,
         dict(bare.echo),
-        cache_ttl_s=bare.cache_ttl_s,
+        bare.rate_limits,
+        bare.cache_ttl_s,
     )
 
 
@@ -173,6 +174,12 @@ def stop(tables: Tables, row: EndpointRow, at: datetime) -> bool:
     _must_be_idle(row)
     if row.active is None:
         raise InvalidState(NOTHING_TO_STOP.format(row.bare.name))
+    config = tables.configs[row.bare.id, row.active]
+    entities = tuple(
+        replace(entity, deployment=Deployment.RECOVERING, deployment_message="Stopped.")
+        for entity in config.entities
+    )
+    tables.configs[row.bare.id, row.active] = replace(config, entities=entities)
     update_endpoint(tables, row, at, replace(row.bare, stopped=True))
     return True
 

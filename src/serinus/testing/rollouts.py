@@ -259,7 +259,7 @@ def _refuse(tables: Tables, rollout: StoredRollout, reason: str) -> None:
     entity = target.entity(rollout.state.candidate) if target is not None else None
     if entity is None or entity.model is None:
         return
-    key = (rollout.endpoint_id, entity.model.digest)
+    key = (rollout.endpoint_id, entity.served_digest)
     tables.refusals[key] = Refusal(rollout.state.id, reason)
 
 

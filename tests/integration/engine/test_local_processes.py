@@ -15,6 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from serinus.engine import keeper as keeper_of
 from serinus.engine.engine import EngineUnreachable, Lease, ReplicaPhase
 from serinus.engine.local import LocalEngine
 from serinus.engine.vault import Vault
@@ -46,6 +47,27 @@ def test_a_ready_replica_greets_and_answers(harness):
     assert (hello.replica_id, hello.pid) == ("a", ready.pid)
     assert hello.model_digest == harness.model.digest
     assert (frames[1].kind, frames[1].id) == (Kind.PONG, 42)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a keeper")
+def test_a_keeper_that_was_stopped_and_continued_goes_on_keeping(tmp_path: Path) -> None:
+    limits = {"files": 64, "file_bytes": 1 << 20, "tasks": 50, "memory_bytes": 0}
+    command = [sys.executable, "-c", "import time; print('up', flush=True); time.sleep(600)"]
+    (tmp_path / "kept.json").write_text(json.dumps({"command": command, "limits": limits}))
+    keeper = subprocess.Popen(
+        [sys.executable, "-S", keeper_of.__file__, str(tmp_path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert keeper.stdout is not None
+    assert keeper.stdout.readline() == b"up\n"
+    for _ in range(3):
+        os.kill(keeper.pid, signal.SIGSTOP)
+        time.sleep(0.4)  # longer than it waits for a signal
+        os.kill(keeper.pid, signal.SIGCONT)
+        time.sleep(0.1)
+    keeper.terminate()  # is passed on
+    assert (keeper.communicate(timeout=60)[1], keeper.returncode) == (b"", -signal.SIGTERM)
 
 
 def test_nothing_but_the_log_is_left_after_a_stop(harness):

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from serinus.engine.engine import ReplicaSpec
 from serinus.engine.environment import EnvironmentFailed
-from serinus.engine.optimize import forms_path, prepare, stage_key
+from serinus.engine.optimize import prepare, stage_key
 from serinus.entities import EnvironmentRef, ModelRef, Optimize
 
 MODEL = ModelRef("d", "u", "u", ("scikit-learn==1.9.1",), "3.11.7")
@@ -67,16 +66,3 @@ def test_nothing_is_added_unasked_or_to_a_model_without_requirements() -> None:
 def test_both_forms_are_prepared_apart() -> None:
     assert stage_key(MODEL, Optimize.NONE) == "d"
     assert stage_key(MODEL, Optimize.ONNX) == "d+onnx"
-
-
-def test_what_is_found_out_is_kept_by_all_that_can_change_it() -> None:
-    spec = ReplicaSpec("r1", "g", "d", EnvironmentRef("e", "/python", "built"))
-    one = forms_path(PATH, spec)
-    assert one == forms_path(PATH, replace(spec, replica_id="r2", group="h", fence_epoch=3))
-    others = [
-        replace(spec, model_digest="d2"),
-        replace(spec, environment=EnvironmentRef("e2", "/python", "built")),
-        replace(spec, env_vars={"A": "1"}),
-        replace(spec, optimize=Optimize.ONNX),
-    ]
-    assert len({one, *(forms_path(PATH, each) for each in others)}) == 5

@@ -16,6 +16,7 @@ from serinus.entities import (
     Endpoint,
     EndpointConfig,
     ModelRef,
+    Optimize,
     ServedEntity,
 )
 from serinus.errors import ResourceConflict, ResourceDoesNotExist
@@ -172,6 +173,22 @@ def test_an_effect_that_is_there_already_takes_all_back(store) -> None:
     with pytest.raises(IntegrityError):
         store.rollouts.decide(first, _moved(first, Phase.PAUSED), move, AT, epoch=epoch)
     assert store.rollouts.get("r1") == first
+
+
+@pytest.mark.parametrize("form", Optimize)
+def test_what_is_refused_is_the_form_that_served(store, form: Optimize) -> None:
+    epoch = store.take_epoch()
+
+    def target(version: int) -> EndpointConfig:
+        config = _target(version)
+        return replace(config, entities=(replace(config.entities[0], optimize=form),))
+
+    begun = store.rollouts.create("e", target, lambda _, to: _state(to), AT)
+    ended = _moved(begun, Phase.ROLLED_BACK, ended_at=LATER)
+    refuse = RememberRefused("r1/2", "", "worse")
+    store.rollouts.decide(begun, ended, (refuse,), LATER, epoch=epoch)
+    [served] = target(2).entities
+    assert set(store.rollouts.refused(_ID)) == {served.served_digest}
 
 
 def test_a_rollback_fails_the_update_and_remembers_the_model(store) -> None:
