@@ -26,10 +26,9 @@ __all__ = ["Endpoint", "Sent", "Server", "served", "until"]
 
 _POLL_S = 0.2
 _WITHIN_S = 240.0
-#: Looks at the sampled rows that must find equally many.
-_LOOKS = 3
-#: Outcomes of which no more have become known for so long are of requests that nobody has kept.
-_STILL_S = 8.0
+#: Sampled rows of which no more have come for so long are all there are; and outcomes of which no
+#: more have become known for so long are of requests that nobody has kept.
+_ROWS_STILL_S, _STILL_S = 3.0, 8.0
 _T = TypeVar("_T")
 
 
@@ -156,14 +155,18 @@ class Endpoint:
 
     def settled_keys(self, names: list[str]) -> list[dict[str, Any]]:
         """As `keys`, once no more rows arrive: they are heard some at a time, the oldest first."""
-        looks: list[list[dict[str, Any]]] = [self.keys(names)]
+        found = self.keys(names)
+        since = time.monotonic()
 
         def no_more() -> bool:
-            looks.append(self.keys(names))
-            return len(looks) > _LOOKS and len({len(each) for each in looks[-_LOOKS:]}) == 1
+            nonlocal found, since
+            before, found = len(found), self.keys(names)
+            if len(found) != before:
+                since = time.monotonic()
+            return time.monotonic() - since >= _ROWS_STILL_S
 
         until(no_more, f"the sampled rows of {self.name}")
-        return looks[-1]
+        return found
 
     def diagnosis(self, caller: str | None, offline: dict[str, Any] | None) -> dict[str, Any]:
         """What is wrong with its predictions, by what is known now."""

@@ -42,6 +42,8 @@ def _busy(server: Running) -> dict[int, float]:
 
 
 def test_replicas_share_die_come_back_and_go_without_a_failure(server: Running) -> None:
+    both = 'serinus_replicas_ready{endpoint="fleet",served="v-1"} 2'
+    eventually(lambda: both in server.http.get("/metrics").text, what="two that are ready")
     # The copy in which a replica compared its model with MLflow's may still be ending.
     eventually(lambda: len(_replicas(server)) == 2, what="two replicas and nothing else")
     started = _replicas(server)

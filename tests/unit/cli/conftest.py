@@ -194,4 +194,6 @@ def runner(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> CliRunner:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.setenv("NO_COLOR", "1")
+    # MLflow puts into the environment what a process was told of its store.
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     return CliRunner()

@@ -46,9 +46,9 @@ def test_another_directory_may_be_named(tmp_path: Path, monkeypatch: pytest.Monk
 @pytest.mark.parametrize(
     ("words", "given", "code", "said"),
     [
-        (("put", "../x", "key"), "x", 1, "scope of a secret"),
-        (("put", "shop", "key"), "\n", 1, "value of a secret"),
-        (("delete", "shop", "key"), "", 1, "no secret shop/key"),
+        (("put", "../x", "key"), "x", 2, "scope of a secret"),
+        (("put", "shop", "key"), "\n", 2, "value of a secret"),
+        (("delete", "shop", "key"), "", 2, "no secret shop/key"),
     ],
 )
 def test_a_slip_is_explained(words: tuple[str, ...], given: str, code: int, said: str) -> None:

@@ -87,11 +87,11 @@ def test_a_field_that_one_caller_stops_sending_at_noon_is_no_change_of_the_world
 
 
 def test_what_was_captured_on_few_rows_excludes_no_drift(cells: Cells) -> None:
-    few = replace(snapshot(cells), profile=msgspec.structs.replace(contract()[1], rows=600))
+    few = replace(snapshot(cells), profile=msgspec.structs.replace(contract()[1], rows=250))
     found = diagnose(few)
     assert found.detail == "inconclusive.no_profile"
     assert not {"drift", "schema.semantics"} & {each.fault for each in found.excluded}
-    assert any("captured on 600 rows" in each for each in found.missing)
+    assert any("captured on 250 rows" in each for each in found.missing)
     assert not View(few).profiled
 
 
