@@ -16,11 +16,19 @@ OTHER = {"dataframe_split": {"columns": ["x", "y"], "data": [[3.0, 4.0]]}}
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     with running(tmp_path_factory.mktemp("fleet")) as server:
-        # One that takes seconds to start: its return must be seen.
-        server.create("fleet", {"v-1": (saved("constant"), 100)}, replicas=2)
         yield server
+
+
+@pytest.fixture
+def server(alone: Running) -> Iterator[Running]:
+    """With an endpoint, and no process of the one before."""
+    eventually(lambda: not _replicas(alone), what="the end of the one before")
+    # A model that takes seconds to start: its return must be seen.
+    alone.create("fleet", {"v-1": (saved("constant"), 100)}, replicas=2)
+    yield alone
+    assert alone.http.delete("/api/2.0/serving-endpoints/fleet").status_code == 200
 
 
 def _replicas(server: Running) -> set[int]:

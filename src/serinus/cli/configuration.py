@@ -22,7 +22,10 @@ StateOption = Annotated[
 
 def settings_in_force(config: Path | None, **overrides: object) -> Settings:
     """The settings; None overrides nothing, and a mistake in them is a usage error."""
-    if config is None and Path("serinus.toml").is_file():
+    if config is None and (named := os.environ.get("SERINUS_CONFIG")):
+        # Commands without the option go by the same file as the server that they are about.
+        config = Path(named)
+    elif config is None and Path("serinus.toml").is_file():
         config = Path("serinus.toml")
     try:
         return load_settings(config, os.environ, overrides)
