@@ -9,7 +9,6 @@ Exit code 0 when all of it was measured and nobody else was refused, whatever th
 import argparse
 import contextlib
 import json
-import os
 import resource
 import socket
 import statistics
@@ -26,11 +25,11 @@ from bench.answers import Payload, http_request
 from bench.hostile_model import save
 from bench.load import Job, measure
 from bench.machine import describe, noise_ms
-from bench.models import BenchModel, prepare
-from bench.processes import ProcessTree, ask, free_port, limited_environment
+from bench.models import prepare
+from bench.processes import ProcessTree, ask
+from bench.servers import payloads, serving
 
 _RESULTS = Path(__file__).resolve().parent / "results" / "hostile.json"
-_SERINUS = str(Path(sys.executable).with_name("serinus"))
 #: Requests a second of those whose time is taken: far below what the server can do.
 _RATE = 200.0
 _HEADER_DEADLINE_S = 10.0
@@ -55,10 +54,12 @@ def main() -> int:
     slow, idle = (min(each, files - _OTHER_FILES) for each in (asked.slow, asked.idle))
     machine, at, noise = describe(), datetime.now(UTC), [noise_ms()]
     with tempfile.TemporaryDirectory() as directory:
-        model = prepare("M1", Path(directory))
-        with _serving(model, Path(directory)) as tree:
+        work = Path(directory)
+        model = prepare("M1", work)
+        with serving(model, work, {"SERINUS_ENVIRONMENTS": "current"}) as tree:
+            _create_wild(tree.port, save(work / "wild"))
             job = Job(
-                "127.0.0.1", tree.port, _payloads(model), 16, asked.seconds, warmup=0.5, rate=_RATE
+                "127.0.0.1", tree.port, payloads(model), 16, asked.seconds, warmup=0.5, rate=_RATE
             )
             crowd = _Crowd(tree)
             found = {
@@ -187,29 +188,6 @@ def _wild(tree: ProcessTree) -> Iterator[None]:
         thread.join()
 
 
-@contextlib.contextmanager
-def _serving(model: BenchModel, work: Path) -> Iterator[ProcessTree]:
-    home, port = work / "home", free_port()
-    extra = {
-        "MLFLOW_TRACKING_URI": f"sqlite:///{work}/mlflow.db",
-        "PATH": os.environ["PATH"],
-        "SERINUS_ENVIRONMENTS": "current",
-    }
-    tree = ProcessTree(
-        [_SERINUS, "serve", "--port", str(port), "--home", str(home), "--model", str(model.path)],
-        env=limited_environment(extra),
-        cwd=work,
-        log=work / "output.log",
-        port=port,
-    )
-    try:
-        tree.wait_ready(_payloads(model)[0], 120.0)
-        _create_wild(port, save(work / "wild"))
-        yield tree
-    finally:
-        tree.stop()
-
-
 def _create_wild(port: int, model: Path) -> None:
     config = {"served_entities": [{"name": "w", "entity_name": str(model)}]}
     body = json.dumps({"name": "wild", "config": config}).encode()
@@ -224,13 +202,6 @@ def _create_wild(port: int, model: Path) -> None:
             return
         time.sleep(0.2)
     raise RuntimeError("the wild model did not become ready")
-
-
-def _payloads(model: BenchModel) -> list[Payload]:
-    return [
-        Payload(http_request("POST", "/invocations", "127.0.0.1", body), predictions=answer)
-        for body, answer in zip(model.bodies, model.answers, strict=True)
-    ]
 
 
 if __name__ == "__main__":

@@ -8,12 +8,9 @@ code 0 when all of it was measured, whatever the targets say.
 
 import argparse
 import json
-import os
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,11 +20,10 @@ from bench.latency import LoadResult
 from bench.load import Job, measure
 from bench.machine import describe, noise_ms
 from bench.models import BenchModel, prepare
-from bench.processes import ProcessTree, free_port, limited_environment
-from bench.servers import payloads
+from bench.processes import ProcessTree
+from bench.servers import payloads, serving
 
 _RESULTS = Path(__file__).resolve().parent / "results" / "overload.json"
-_SERINUS = str(Path(sys.executable).with_name("serinus"))
 _OVER, _SOAK = 3.0, 0.7
 #: Requests that may wait, of which each is a connection of the generator; more are refused.
 _QUEUE, _CALLERS = 64, 512
@@ -44,7 +40,8 @@ def main() -> int:
     machine, at, noise = describe(), datetime.now(UTC), [noise_ms()]
     with tempfile.TemporaryDirectory() as directory:
         model = prepare("M1", Path(directory))
-        with _serving(model, Path(directory)) as tree:
+        settings = {"SERINUS_MAX_BATCH": "1", "SERINUS_QUEUE_LIMIT": str(_QUEUE)}
+        with serving(model, Path(directory), settings) as tree:
             found = _overload(tree, model, asked.seconds)
             found |= _soak(tree, model, asked.soak, found["capacity_per_s"])
     noise.append(noise_ms())
@@ -129,29 +126,6 @@ def _soak(
         "soak_p99_ms": [round(each.p99_ms, 1) for each in results],
         "soak_memory_mib": [round(each, 1) for each in memory],
     }
-
-
-@contextmanager
-def _serving(model: BenchModel, work: Path) -> Iterator[ProcessTree]:
-    home, port = work / "home", free_port()
-    extra = {
-        "MLFLOW_TRACKING_URI": f"sqlite:///{work}/mlflow.db",
-        "PATH": os.environ["PATH"],
-        "SERINUS_MAX_BATCH": "1",
-        "SERINUS_QUEUE_LIMIT": str(_QUEUE),
-    }
-    tree = ProcessTree(
-        [_SERINUS, "serve", "--port", str(port), "--home", str(home), "--model", str(model.path)],
-        env=limited_environment(extra),
-        cwd=work,
-        log=work / "output.log",
-        port=port,
-    )
-    try:
-        tree.wait_ready(payloads(model)[0], 120.0)
-        yield tree
-    finally:
-        tree.stop()
 
 
 if __name__ == "__main__":

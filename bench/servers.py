@@ -8,7 +8,8 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -114,6 +115,30 @@ def start(contender: Contender, model: BenchModel, work: Path) -> ProcessTree:
         log=home / "output.log",
         port=port,
     )
+
+
+@contextmanager
+def serving(model: BenchModel, work: Path, settings: Mapping[str, str]) -> Iterator[ProcessTree]:
+    """Serinus with that model, once it is ready; ``settings`` are in its environment."""
+    work.mkdir(parents=True, exist_ok=True)
+    port = free_port()
+    extra = {
+        "MLFLOW_TRACKING_URI": f"sqlite:///{work}/mlflow.db",
+        "PATH": os.environ["PATH"],
+        **settings,
+    }
+    tree = ProcessTree(
+        _serinus(port, model, work),
+        env=limited_environment(extra),
+        cwd=work,
+        log=work / "output.log",
+        port=port,
+    )
+    try:
+        tree.wait_ready(payloads(model)[0], 120.0)
+        yield tree
+    finally:
+        tree.stop()
 
 
 def payloads(model: BenchModel) -> list[Payload]:
