@@ -17,8 +17,10 @@ from serinus.errors import SerinusError
 from serinus.gateway.bounds import EdgeLimits
 from serinus.gateway.edge import Connection
 from serinus.gateway.encoding import Inflation
-from serinus.gateway.exchange import Application, Exchange
+from serinus.gateway.exchange import Exchange
+from serinus.gateway.hands import Hands
 from serinus.gateway.head import decode_path
+from serinus.gateway.heads import Heads
 from serinus.replica.card import Card, Column, ColumnType, Tensor
 from serinus.replica.intake import ColumnIntake
 from serinus.replica.oip import OpenInference
@@ -183,9 +185,10 @@ class _House:
     """Shared things of connections, for one of them."""
 
     def __init__(self) -> None:
-        self.application: Application = _echo
         self.limits = _LIMITS
         self.loop = asyncio.get_running_loop()
+        self.heads = Heads()
+        self.hands = Hands(_echo, self.loop)
         self.connections: set[Connection] = set()
         self.running: set[Exchange] = set()
         self.refused: Counter[int] = Counter()
@@ -263,6 +266,7 @@ async def _converse(data: bytes) -> bytes:
     for _ in range(3):
         await asyncio.sleep(0)
     assert not house.running
+    house.hands.stop()
     return wire.written
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from serinus.access import EVERY, Grant, Right, digest_of, token_id_of
 from serinus.errors import PermissionDenied, Unauthenticated
+from serinus.gateway.heads import NOTES
 from serinus.gateway.hosts import Hosts
 from serinus.gateway.limits import EndpointLimits, Limits
 from serinus.traffic import RouteTable
@@ -28,6 +29,7 @@ OPEN = frozenset(
 #: By which header the controller learns who called. Only a gateway may say it.
 CALLER = b"x-serinus-caller"
 _ACTOR = b"x-serinus-actor"
+_AUTHORIZATION = b"authorization"
 # The controller needs no token, and its log must not have one.
 _KEPT_BACK = frozenset({b"authorization", b"cookie", b"proxy-authorization", CALLER})
 #: Header values that are remembered with who presented them.
@@ -118,9 +120,15 @@ class Guard:
         path: str = scope["path"]
         if path in OPEN:
             return
-        headers: dict[bytes, bytes] = dict(scope["headers"])
-        self._hosts.check(scope["method"], headers)
-        holder = self._holder(headers.get(b"authorization"))
+        notes = scope.get(NOTES)
+        authorization = None if notes is None else notes.get(_AUTHORIZATION)
+        if authorization is None:
+            headers: dict[bytes, bytes] = dict(scope["headers"])
+            self._hosts.check(scope["method"], headers)
+            authorization = (headers.get(_AUTHORIZATION),)
+            if notes is not None:
+                notes[_AUTHORIZATION] = authorization
+        holder = self._holder(*authorization)
         endpoint, needed = wanted(path, scope["method"])
         if endpoint is None:
             endpoint = self._default
@@ -147,7 +155,7 @@ class Guard:
         if not self._digests:
             return b""
         for name, value in headers:
-            if name == b"authorization":
+            if name == _AUTHORIZATION:
                 holder = self._known.get(value)
                 return b"" if holder is None else holder.name.encode()
         return b""

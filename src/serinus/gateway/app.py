@@ -21,7 +21,6 @@ from serinus.errors import (
     PayloadTooLarge,
     ResourceDoesNotExist,
     SerinusError,
-    Unauthenticated,
     UnsupportedMediaType,
 )
 from serinus.gateway import oip
@@ -30,9 +29,11 @@ from serinus.gateway.cache import how_it_came
 from serinus.gateway.dataplane import DataPlane, EndpointState
 from serinus.gateway.encoding import Inflation, check_coding
 from serinus.gateway.forward import Forwarder, disconnected, pump
+from serinus.gateway.heads import NOTES
 from serinus.gateway.paths import prediction_at
 from serinus.gateway.pool import Pool
-from serinus.gateway.room import COUNTED, NoRoom, Room
+from serinus.gateway.replies import JSON, TEXT, send_answer, send_error, send_page
+from serinus.gateway.room import COUNTED, Room
 from serinus.gateway.tracing import carried, trace_id_of
 from serinus.replica.protocol import Format, Frame
 
@@ -43,13 +44,6 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Headers = Iterable[tuple[bytes, bytes]]
 
-_JSON = (b"content-type", b"application/json")
-_TEXT = (b"content-type", b"text/plain; charset=utf-8")
-_CLOSE = (b"connection", b"close")
-#: A replica that is a remote endpoint answers so when that endpoint does.
-_LATER = frozenset({429, 503})
-_RETRY = (b"retry-after", b"1")
-_ASK = (b"www-authenticate", b'Bearer realm="serinus"')
 _FORMATS = {
     b"": Format.JSON,
     b"application/json": Format.JSON,
@@ -122,13 +116,13 @@ class App:
         except _Hangup:
             return
         except SerinusError as error:
-            await _send_error(send, error, request_id, scope["path"])
+            await send_error(send, error, request_id, scope["path"])
         except Exception:  # noqa: BLE001 - the last line of defence: the caller gets an answer
             trace = trace_id_of(scope["headers"])
             told = {"trace_id": trace} if trace else None
             _log.exception("request %s failed", request_id[1].decode(), extra=told)
             fault = InternalError(f"The gateway failed on request {request_id[1].decode()}.")
-            await _send_error(send, fault, request_id, scope["path"])
+            await send_error(send, fault, request_id, scope["path"])
         finally:
             self.room.leave(scope)
 
@@ -146,18 +140,7 @@ class App:
         if scope["method"] != "POST":
             raise MethodNotAllowed("Send a POST to get predictions.")
         pool, frame = await self._predict(scope, receive, find, served, request_id)
-        headers = [
-            _JSON,
-            (b"content-length", b"%d" % len(frame.body)),
-            (b"served-model-name", pool.header),
-            request_id,
-        ]
-        if frame.meta:
-            headers += how_it_came(frame)
-        if frame.status in _LATER:
-            headers.append(_RETRY)
-        await send({"type": "http.response.start", "status": frame.status, "headers": headers})
-        await send({"type": "http.response.body", "body": frame.body})
+        await send_answer(scope, send, frame, pool.header, request_id)
 
     async def _predict(
         self,
@@ -172,7 +155,9 @@ class App:
         """Read the body and have it scored; ``tensors``: it is one of Open Inference."""
         meter = find().meter  # an unknown name is refused before its body is read
         try:
-            format_, coding, trace, size = self._check_headers(scope["headers"])
+            notes = scope.get(NOTES, {})
+            said = notes.get("body") or self._check_headers(scope["headers"])
+            notes["body"] = format_, coding, trace, size = said
             if size > COUNTED:
                 self.room.hold(scope, size)
             body = await self._read(scope, receive)
@@ -206,7 +191,7 @@ class App:
         if body is None and ask.verb is oip.Verb.MODEL:
             body = await oip.described(ask, plane)
         if body is not None:
-            await _send(send, 200, body, _JSON, request_id)
+            await send_page(send, 200, body, JSON, request_id)
             return
         find = partial(plane.endpoint, ask.model)
         pool, frame = await self._predict(
@@ -214,7 +199,7 @@ class App:
         )
         body = oip.answer(frame, ask.model, pool.header)
         served = (b"served-model-name", pool.header)
-        await _send(send, frame.status, body, _JSON, served, request_id, *how_it_came(frame))
+        await send_page(send, frame.status, body, JSON, served, request_id, *how_it_came(frame))
 
     def _default(self) -> EndpointState:
         state = self._dataplane.default
@@ -288,16 +273,16 @@ class App:
         path: str = scope["path"]
         match path:
             case "/health":
-                await _send(send, 200, b"\n", _TEXT)
+                await send_page(send, 200, b"\n", TEXT)
             case "/ping":
                 state = self._dataplane.default
                 status = 404 if state is None else 200 if state.ready else 503
-                await _send(send, status, b"\n", _TEXT)
+                await send_page(send, status, b"\n", TEXT)
             case "/version":
-                await _send(send, 200, self._config.mlflow_version.encode(), _TEXT)
+                await send_page(send, 200, self._config.mlflow_version.encode(), TEXT)
             case "/.well-known/databricks-config":
                 # Answered here because clients ask it before every call and wait minutes for it.
-                await _send(send, 200, self._well_known(scope), _JSON)
+                await send_page(send, 200, self._well_known(scope), JSON)
             case _ if path.startswith("/serving-endpoints/") or path == "/serving-endpoints":
                 raise ResourceDoesNotExist(
                     f"There is no {path}; predictions are at /serving-endpoints/NAME/invocations, "
@@ -375,24 +360,3 @@ class App:
                 raise self._too_large()
             yield message["body"]
             more = message["more_body"]
-
-
-async def _send(send: Send, status: int, body: bytes, *headers: tuple[bytes, bytes]) -> None:
-    length = (b"content-length", b"%d" % len(body))
-    await send({"type": "http.response.start", "status": status, "headers": [*headers, length]})
-    await send({"type": "http.response.body", "body": body})
-
-
-async def _send_error(
-    send: Send, error: SerinusError, request_id: tuple[bytes, bytes], path: str
-) -> None:
-    body = {"error_code": error.code, "message": error.message, "details": error.details}
-    content = msgspec.json.encode(body) if path[:3] != "/v2" else oip.error_body(error)
-    headers = [_JSON, request_id]
-    if error.retry_after is not None:
-        headers.append((b"retry-after", b"%d" % error.retry_after))
-    if isinstance(error, Unauthenticated):
-        headers.append(_ASK)
-    if isinstance(error, PayloadTooLarge | NoRoom):
-        headers.append(_CLOSE)  # the rest of the body may be on its way and nobody will read it
-    await _send(send, error.status, content, *headers)

@@ -13,6 +13,8 @@ from contextlib import suppress
 from serinus.gateway.bounds import EdgeLimits
 from serinus.gateway.edge import Connection
 from serinus.gateway.exchange import Application, Exchange
+from serinus.gateway.hands import Hands
+from serinus.gateway.heads import Heads
 
 __all__ = ["Door"]
 
@@ -31,9 +33,10 @@ class Door:
         self, application: Application, limits: EdgeLimits, refused: Counter[int] | None = None
     ) -> None:
         """``refused`` is counted in, for whoever else looks there."""
-        self.application = application
         self.limits = limits
         self.loop = asyncio.get_running_loop()
+        self.heads = Heads()
+        self.hands = Hands(application, self.loop)
         self.connections: set[Connection] = set()
         #: Requests that are worked on.
         self.running: set[Exchange] = set()
@@ -112,6 +115,7 @@ class Door:
                 await asyncio.wait_for(self._empty.wait(), limit_s)
         if self._sweeping is not None:
             self._sweeping.cancel()
+        self.hands.stop()
         for exchange in self.running:
             if exchange.task is not None:
                 exchange.task.cancel()

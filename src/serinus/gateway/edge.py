@@ -18,7 +18,9 @@ from serinus.errors import (
     TemporarilyUnavailable,
 )
 from serinus.gateway.bounds import EdgeLimits
-from serinus.gateway.exchange import Application, Exchange, response_head
+from serinus.gateway.exchange import Exchange, response_head
+from serinus.gateway.hands import Hands
+from serinus.gateway.heads import Heads
 from serinus.gateway.reader import Reader
 
 __all__ = ["Connection", "House"]
@@ -34,8 +36,9 @@ _TOLD = 100
 class House(Protocol):
     """What all connections share."""
 
-    application: Application
     limits: EdgeLimits
+    heads: Heads
+    hands: Hands
     loop: asyncio.AbstractEventLoop
     connections: "set[Connection]"
     running: set[Exchange]
@@ -67,7 +70,7 @@ class Connection(Reader, asyncio.Protocol):
     )
 
     def __init__(self, house: House) -> None:
-        super().__init__(house.limits)
+        super().__init__(house.limits, house.heads)
         self._house = house
         self._transport: asyncio.Transport = cast(asyncio.Transport, None)
         #: When `overdue` is to be called.
@@ -287,7 +290,7 @@ class Connection(Reader, asyncio.Protocol):
     def _start(self, exchange: Exchange) -> None:
         house = self._house
         house.running.add(exchange)
-        exchange.task = house.loop.create_task(exchange.run(house.application))
+        house.hands.take(exchange)
 
     def _refuse(self, error: SerinusError) -> None:
         """Answer once those before it are answered, then end."""

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from http import HTTPStatus
 from typing import Any, Protocol
 
-__all__ = ["Application", "Exchange", "Line", "response_head"]
+__all__ = ["WHOLE", "Application", "Exchange", "Line", "response_head"]
 
 _log = logging.getLogger("serinus.gateway")
 
@@ -19,6 +19,9 @@ Application = Callable[
     Awaitable[None],
 ]
 
+#: A message of our own: all of an answer to anything but a HEAD. Its ``head`` lacks only what ends
+#: it. It may be sent where it is among a scope's extensions.
+WHOLE = "serinus.response"
 #: Bytes of a body that wait to be read before its caller is kept waiting.
 _HIGH_WATER = 64 * 1024
 _STATUS_LINE = {each.value: f"HTTP/1.1 {each.value} {each.phrase}".encode() for each in HTTPStatus}
@@ -177,6 +180,9 @@ class Exchange:
         """ASGI: the head of the response, then its body in one part or several."""
         if self.gone:
             return
+        if message["type"] == WHOLE:
+            self._send_whole(message["head"], message["body"])
+            return
         if message["type"] == "http.response.start":
             self._head = message["status"], list(message.get("headers", ()))
             return
@@ -198,6 +204,16 @@ class Exchange:
             self.finished = True
             self._wake()
             self._line.answered(self)
+
+    def _send_whole(self, head: bytes, body: bytes) -> None:
+        if self.started or self._head is not None:
+            raise RuntimeError("a response's parts came in the wrong order")
+        unclear = self._expects and not self.whole
+        self.keep_alive = self.keep_alive and not unclear and self._line.stays_open()
+        self._line.write(head, b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n", body)
+        self.started = self.finished = True
+        self._wake()
+        self._line.answered(self)
 
     def _begin(self, size: int, *, more: bool) -> bytes:
         if self._head is None:

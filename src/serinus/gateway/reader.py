@@ -16,8 +16,9 @@ from serinus.errors import (
     TargetTooLong,
 )
 from serinus.gateway.bounds import EdgeLimits
-from serinus.gateway.exchange import Exchange
+from serinus.gateway.exchange import WHOLE, Exchange
 from serinus.gateway.head import check_headers, decode_path, too_large
+from serinus.gateway.heads import Head, Heads
 
 __all__ = ["Reader"]
 
@@ -26,31 +27,43 @@ _MANY_CHUNKS, _MEAN_CHUNK = 1000, 64
 #: Bytes that the framing of chunks may have beyond those of the body itself. One read from a
 #: socket, with requests before this one in it, must fit in.
 _FRAMING = 512 * 1024
+#: After so many heads that nobody knew only one in so many is looked for: whoever never sends the
+#: same one twice should not pay for those who do.
+_STRANGE, _SELDOM = 8, 16
+_EXTENSIONS: dict[str, object] = {WHOLE: {}}
 
 
 class Reader(ABC):
     """The parsing half of a connection."""
 
     __slots__ = (
+        "_begun",
         "_body_since",
         "_chunks",
         "_head_raw",
         "_head_since",
         "_head_size",
         "_headers",
+        "_heads",
         "_in_head",
+        "_keeps",
+        "_known",
         "_limits",
         "_parser",
+        "_plain",
         "_raw",
         "_reading",
         "_rest_of",
         "_scheme",
+        "_size",
+        "_strange",
         "_url",
         "client",
     )
 
-    def __init__(self, limits: EdgeLimits) -> None:
+    def __init__(self, limits: EdgeLimits, heads: Heads) -> None:
         self._limits = limits
+        self._heads = heads
         self.client: tuple[str, int] | None = None
         self._scheme = "http"
         #: None once nothing more is read from this caller.
@@ -67,13 +80,63 @@ class Reader(ABC):
         self._chunks = self._raw = 0
         #: The head that asked for another protocol.
         self._rest_of: bytes | None = None
+        #: Heads that have ended since it was set to 0; what was made of the last one, if another
+        #: request may follow it and nothing was asked but to read it; and the size of its body.
+        self._begun = self._size = 0
+        self._plain: dict[str, Any] | None = None
+        #: The head that the last request had, and how many there were since one that was known.
+        self._known: Head | None = None
+        self._strange = 0
+        #: Whether another request may follow the last one.
+        self._keeps = True
 
     @abstractmethod
     def _begin(self, scope: dict[str, Any], *, keep_alive: bool, expects: bool) -> None:
         """A head is complete: make it the exchange that is read."""
 
     def _read(self, data: bytes) -> SerinusError | None:
-        """Parse some bytes; what is wrong with them, if anything is."""
+        """Take some bytes in; what is wrong with them, if anything is."""
+        if self._in_head or self._reading is not None or not self._keeps:
+            return self._parse(data)
+        known = self._known
+        if known is not None and known.begins(data):
+            return self._repeat(known, data)
+        if self._strange > _STRANGE and self._strange % _SELDOM:
+            self._strange += 1
+            return self._parse(data)
+        self._known = known = self._heads.of(data)
+        if known is not None:
+            self._strange = 0
+            return self._repeat(known, data)
+        self._strange += 1
+        return self._learn(data)
+
+    def _repeat(self, head: Head, data: bytes) -> SerinusError | None:
+        """A request of which all but the body was read before."""
+        scope = head.scope.copy()
+        scope["client"], scope["scheme"] = self.client, self._scheme
+        try:
+            self._begin(scope, keep_alive=True, expects=False)
+        except SerinusError as fault:
+            return fault
+        reading, self._reading = self._reading, None
+        if reading is not None:
+            reading.feed(data[len(head.raw) :])
+            reading.end()
+        return None
+
+    def _learn(self, data: bytes) -> SerinusError | None:
+        """Parse what may be one whole request, to know its head from then on."""
+        self._plain = None
+        self._begun = 0
+        fault = self._parse(data)
+        plain, self._plain = self._plain, None
+        ended = self._reading is None and not self._in_head
+        if plain is not None and fault is None and ended and self._begun == 1:
+            self._heads.learn(data, plain, 0 if self._chunks else self._size)
+        return fault
+
+    def _parse(self, data: bytes) -> SerinusError | None:
         was_in_head = self._in_head
         try:
             self._parser.feed_data(data)
@@ -151,9 +214,12 @@ class Reader(ABC):
             "query_string": query,
             "headers": headers,
             "client": self.client,
+            "extensions": _EXTENSIONS if method != "HEAD" else {},
         }
         self._chunks = self._raw = 0
-        keep_alive = version == "1.1" and parser.should_keep_alive()
+        self._keeps = keep_alive = version == "1.1" and parser.should_keep_alive()
+        self._begun += 1
+        self._plain = scope if keep_alive and not expects else None
         self._begin(scope, keep_alive=keep_alive, expects=expects)
 
     def on_body(self, body: bytes) -> None:
@@ -181,6 +247,7 @@ class Reader(ABC):
         reading, self._reading = self._reading, None
         self._body_since = 0.0
         if reading is not None:
+            self._size = reading.size
             reading.end()
 
     def _without_upgrade(self, rest: bytes) -> SerinusError | None:

@@ -18,6 +18,7 @@ from opentelemetry.trace import Span, SpanKind, StatusCode, Tracer, set_span_in_
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from serinus.gateway.exchange import Application
+from serinus.gateway.heads import NOTES
 from serinus.gateway.tracing import carried
 from serinus.replica.protocol import SEPARATOR
 
@@ -84,7 +85,8 @@ class Traced:
             await self._application(scope, receive, send)
             return
         span = self._begin(scope)
-        inner = {**scope, "headers": _within(scope["headers"], span)}
+        inner = {**scope, "headers": _within(scope["headers"], span), "extensions": {}}
+        inner.pop(NOTES, None)  # its head is another one now
 
         async def note(message: Any) -> None:
             if message["type"] == "http.response.start":
