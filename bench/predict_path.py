@@ -28,7 +28,8 @@ from serinus.replica.card import read_card
 from serinus.replica.direct import official
 from serinus.replica.form import Form
 from serinus.replica.intake import ColumnIntake
-from serinus.replica.model import Model, Source, load_from
+from serinus.replica.loaded import Model, Source
+from serinus.replica.model import load_from
 from serinus.replica.protocol import Format
 from serinus.replica.unit import Unit
 

@@ -10,7 +10,8 @@ from random import Random
 from serinus.entities import Reading
 from serinus.parity.wire import Answer, Inspection, Request, Running, WireLost
 from serinus.replica.launch import Launch
-from serinus.replica.model import Model, load
+from serinus.replica.loaded import Model
+from serinus.replica.model import load
 from serinus.replica.protocol import Frame, Kind
 from serinus.replica.question import (
     ask_running,

@@ -32,6 +32,13 @@ MAX_ANSWER = 64 * 1024 * 1024
 
 _encode = msgspec.json.Encoder().encode
 _HEAD, _TAIL = b'{"predictions":', b"}"
+_CUT = b"\n"
+_BETWEEN = b"]" + _TAIL + _CUT + _HEAD + b"["
+#: Kinds of arrays, and values, of which each is one JSON number, true, false or null.
+_NUMBERS = frozenset("biuf")
+_SINGLE = frozenset((float, int, bool))
+#: So many numbers are far from any limit.
+_FEW = 100_000
 #: Kinds of arrays whose elements are JSON as they are: bool, int, uint, float, str.
 _DIRECT = frozenset("biufU")
 
@@ -52,6 +59,9 @@ class Uncuttable(Exception):
 
 def body(output: Any) -> bytes:
     """The response body for everything that one call returned; raises BadAnswer."""
+    flat = _flat(output)
+    if flat is not None:
+        return _body(flat)
     _check_cells(output)
     return _body(_jsonable(output))
 
@@ -64,11 +74,15 @@ def cut(output: Any, counts: Sequence[int]) -> list[bytes]:
     """
     if isinstance(output, dict):
         return [body(part) for part in _cut_dict(output, counts)]
+    flat = _flat(output)
+    if flat is not None and len(flat) == len(counts) == counts.count(1):
+        # Nothing that is written has a comma inside: all are written at once and then cut.
+        return _body(flat).replace(b",", _BETWEEN).split(_CUT)
     _check_cells(output)
     rows = _jsonable(output)
     if not isinstance(rows, list):
         raise Uncuttable
-    bodies = []
+    bodies: list[bytes] = []
     at = 0
     for count in counts:
         bodies.append(_body(rows[at : at + count]))
@@ -163,6 +177,16 @@ def _key(key: Any) -> str:
         f"The model answered with an object that has a {type(key).__name__} as a key; "
         "JSON allows strings."
     )
+
+
+def _flat(output: Any) -> list[Any] | None:
+    """One number of Python for each row, if that is what the output has."""
+    if type(output) is np.ndarray and output.ndim == 1 and output.size < _FEW:
+        found: list[Any] = output.tolist()
+        return found if output.dtype.kind in _NUMBERS else None
+    if type(output) is list and len(output) < _FEW and _SINGLE.issuperset(map(type, output)):
+        return output
+    return None
 
 
 def _jsonable(output: Any) -> Any:

@@ -6,6 +6,7 @@ and `block` and `direct` prove the bits before a request is answered by it.
 """
 
 from collections.abc import Callable, Sequence
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ __all__ = ["arithmetic"]
 
 Method = Callable[[Any], Any]
 _FLOAT = np.dtype(np.float64)
+#: A number of Python's would be made an array each time.
+_ZERO = np.zeros(1)
 _SCALERS = "sklearn.preprocessing._data"
 _CLASSIFIER = ("LinearClassifierMixin.predict", "LinearClassifierMixin.decision_function")
 _REGRESSOR = ("LinearModel.predict", "LinearModel._decision_function")
@@ -31,18 +34,20 @@ def arithmetic(steps: Sequence[Any], method: str, whole: Method) -> Method:
     changes = [each for each in scalers if each is not None]
 
     def predict(data: Any) -> Any:
-        if type(data) is not np.ndarray or data.dtype != _FLOAT or data.ndim != 2:
+        # To compare types costs as much as to compute, and those of arrays are the same object.
+        if type(data) is not np.ndarray or data.dtype is not _FLOAT or data.ndim != 2:
             return whole(data)
-        if not len(data) or data.shape[1] != width:
+        rows, columns = data.shape
+        if not rows or columns != width:
             return whole(data)
         scaled = data
         for change in changes:
             scaled = change(scaled)
         # NaN and infinity never vanish in what comes before, so one look at the end sees both
-        # those that were sent and those that scaling made.
-        with np.errstate(over="ignore", invalid="ignore"):
-            finite = np.isfinite(np.add.reduce(scaled, axis=None))
-        return model(scaled) if finite else whole(data)
+        # those that were sent and those that scaling made. A product of vectors warns of nothing,
+        # and squares that are too large are only sent the whole way.
+        flat = scaled.ravel("K")
+        return model(scaled) if isfinite(flat.dot(flat)) else whole(data)
 
     return predict
 
@@ -92,7 +97,7 @@ def _classes(turned: Any, shift: Any, classes: Any) -> Method:
 
     def predict(data: Any) -> Any:
         scores = data @ turned + shift
-        best = (scores.reshape(-1) > 0).astype(np.intp) if two else scores.argmax(axis=1)
+        best = scores.reshape(-1) > _ZERO if two else scores.argmax(axis=1)
         return classes.take(best, axis=0)
 
     return predict

@@ -85,7 +85,8 @@ def read_card(path: Path) -> Card:
     """
     # MLflow itself needs yaml, so every model's environment has it; msgspec reads through it.
     document = msgspec.yaml.decode((path / "MLmodel").read_bytes())
-    flavors = document.get("flavors") or {}
+    named = document.get("flavors") if isinstance(document, dict) else None
+    flavors: dict[str, Any] = named if isinstance(named, dict) else {}
     pyfunc = flavors.get("python_function")
     if not pyfunc:
         raise ValueError(f"the model in {path.name} has no python_function flavour to serve")

@@ -34,10 +34,11 @@ __all__ = [
 class Refused(ValueError):
     """A value does not fit the type of its column; the text says what was got."""
 
-    def __init__(self, got: str, kind: str) -> None:
-        """``kind`` is one word for what was got, to count by."""
+    def __init__(self, got: str, kind: str, advice: str = "") -> None:
+        """``kind`` is one word for what was got, to count by; ``advice`` follows it in messages."""
         super().__init__(got)
         self.kind = kind
+        self.advice = advice
 
 
 _INT32 = 2**31
@@ -155,7 +156,8 @@ def refusal(
     place = f"'{field}'" if row is None else f"Row {row}, column '{field}'"
     detail: dict[str, object] = {} if row is None else {"row": row}
     detail.update(field=field, expected=type_, got=str(refused))
-    return BadRequest(f"{place}: expected {expected}, got {refused}.", details=[detail])
+    told = f"{place}: expected {expected}, got {refused}{refused.advice}."
+    return BadRequest(told, details=[detail])
 
 
 def _boolean(value: Any) -> bool:
@@ -184,7 +186,7 @@ def _double(value: Any) -> float | None:
     except OverflowError:
         raise _refused(value, "overflow") from None
     if isinstance(value, int) and int(number) != value:
-        raise _refused(value, "inexact")
+        raise _inexact(value, number)
     return number
 
 
@@ -194,7 +196,7 @@ def _float(value: Any) -> float | None:
         if abs(number) > _FLOAT32_MAX:
             raise _refused(value, "overflow")
         if isinstance(value, int) and float(np.float32(number)) != number:
-            raise _refused(value, "inexact")
+            raise _inexact(value, number)
     return number
 
 
@@ -279,6 +281,11 @@ def _refused(value: Any, kind: str = "") -> Refused:
     except ValueError:  # more digits than Python writes down
         text = f"a whole number of {value.bit_length()} bits"
     return Refused(excerpt(text), kind)
+
+
+def _inexact(value: int, number: float) -> Refused:
+    advice = f", which it can't hold exactly; write {number!r} if it may be rounded"
+    return Refused(str(_refused(value)), "inexact", advice)
 
 
 def _quoted(text: str) -> str:

@@ -5,7 +5,9 @@ own lets them pass and they are counted.
 """
 
 import json
+import re
 from collections.abc import Callable
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -20,6 +22,11 @@ FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
 #: Arrays and objects inside each other; more than this is an attack or a mistake.
 MAX_DEPTH = 64
 
+#: Where msgspec says that a body stops being JSON, and what other writers put there.
+_PLACE = re.compile(r"\(byte (\d+)\)")
+_NO_NUMBER = re.compile(rb"NaN|Infinity")
+#: How many fields of a request without a form are named.
+_SHOWN = 3
 _ONE_FORM = (
     "The request must be a JSON object with exactly one of the fields 'dataframe_split', "
     "'dataframe_records', 'instances' and 'inputs'"
@@ -66,7 +73,7 @@ def _opened(document: Any) -> Envelope:
         raise BadRequest(f"{_ONE_FORM}, but it is {_kind(document)}.")
     forms = [form for form in FORMS if form in document]
     if len(forms) != 1:
-        found = " and ".join(f"'{form}'" for form in forms) or "none of them"
+        found = " and ".join(f"'{form}'" for form in forms) or _instead(document)
         raise BadRequest(f"{_ONE_FORM}, but it has {found}.")
     params = document.get("params")
     if params is not None and not isinstance(params, dict):
@@ -74,12 +81,20 @@ def _opened(document: Any) -> Envelope:
     return Envelope(forms[0], document[forms[0]], params, frozenset(document))
 
 
+def _instead(document: dict[str, Any]) -> str:
+    """What is there where no form is; a slip in a name is seen so."""
+    names = [f"'{excerpt(name)}'" for name in islice(document, _SHOWN)]
+    more = " and others" if len(document) > _SHOWN else ""
+    return f"none of them, only {', '.join(names)}{more}" if names else "none of them"
+
+
 def read_json(body: bytes) -> Any:
     """The value in a body, strictly: not too deep, no key twice; raises BadRequest."""
     try:
         document = msgspec.json.decode(body)
     except msgspec.DecodeError as error:
-        raise BadRequest(f"The request body can't be read as JSON: {error}.") from None
+        why = _no_number(body, str(error)) or str(error)
+        raise BadRequest(f"The request body can't be read as JSON: {why}.") from None
     except UnicodeDecodeError:
         raise BadRequest("The request body can't be read as JSON: it is not UTF-8.") from None
     except RecursionError:
@@ -90,6 +105,16 @@ def read_json(body: bytes) -> Any:
     if isinstance(document, dict) and not all_differ(body, count_keys(document)):
         _refuse_doubled(body)
     return document
+
+
+def _no_number(body: bytes, said: str) -> str:
+    """What is wrong if it is NaN or Infinity, which json and pandas write; empty otherwise."""
+    place = _PLACE.search(said)
+    found = _NO_NUMBER.match(body, int(place[1])) if place else None
+    if found is None:
+        return ""
+    name = found[0].decode()
+    return f"{name} at byte {found.start()} is no JSON; send null where a value is missing"
 
 
 def _refuse_doubled(body: bytes) -> None:

@@ -24,7 +24,7 @@ from serinus.parity.subject import Subject, subject
 from serinus.parity.wire import Inspection, Running
 from serinus.replica.answer import error_body
 from serinus.replica.intake import ColumnIntake
-from serinus.replica.model import Model
+from serinus.replica.loaded import Model
 from serinus.replica.pinned import digest_now, looks
 from serinus.replica.protocol import Format, Frame, FrameError, Kind
 from serinus.replica.question import inspection, is_about_running, requests_of, running

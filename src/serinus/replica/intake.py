@@ -34,6 +34,8 @@ __all__ = ["ColumnIntake", "Rows", "strict_intake"]
 _log = logging.getLogger(__name__)
 _FACTORS = (1.0, 0.5, 2.0, -1.0, 1.01, 10.0, 0.0)
 _LAYOUTS = 256
+#: To ask an enumeration for its member costs more than to compare with it.
+_JSON = Format.JSON
 _NOT_QUICK = frozenset((ColumnType.BINARY, ColumnType.NESTED))
 
 
@@ -78,6 +80,8 @@ class ColumnIntake:
         self._layouts: dict[frozenset[str], Layout] = {}
         simple = all(column.type not in _NOT_QUICK for column in columns)
         self._quick = QuickDecoder(self._columns) if simple else None
+        #: One for all requests with every column and no params.
+        self._key = (b"", id(self._layout))
         self._nested = {each.name: nested(each.nested) for each in columns if each.nested}
         #: True once the model is known to answer a bare block of numbers as it does a frame.
         self.as_block = False
@@ -90,7 +94,10 @@ class ColumnIntake:
 
     def parse(self, body: bytes, format_: Format) -> Unit:
         """Read one body; raises BadRequest or UnsupportedMediaType, which say what is wrong."""
-        if format_ is Format.JSON:
+        if format_ is _JSON:
+            usual = self._quick.usual_rows(body) if self._quick else None
+            if usual:
+                return Unit(Rows(self._layout, usual), len(usual), self._key)
             found = self._quick.decode(body) if self._quick else None
             if found is not None:
                 if found.strangers:
@@ -175,11 +182,11 @@ class ColumnIntake:
             params, dropped = self._params.take(params)
             for name in dropped:
                 self.counts.add(f"params.{name}", "unknown param")
-        # Equal sets of present columns share one layout.
-        key = (
-            msgspec.json.encode(params, order="sorted") if params else b"",
-            id(rows.layout),
-        )
+        key = self._key
+        if params or rows.layout is not self._layout:
+            # Equal sets of present columns share one layout.
+            said = msgspec.json.encode(params, order="sorted") if params else b""
+            key = (said, id(rows.layout))
         return Unit(rows, len(rows.cells), key, params or None, extra)
 
     def _checked(self, table: Table, params: dict[str, Any] | None) -> Unit:

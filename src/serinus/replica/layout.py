@@ -6,7 +6,9 @@ model computes on the very same bits; a row has them alone as among others. Noth
 
 import contextlib
 import importlib
+import struct
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from itertools import chain
 from typing import Any
 
@@ -28,6 +30,10 @@ def block_type(types: Iterable[ColumnType]) -> str:
     if len(found) == 1 and (only := next(iter(found))) in _ALONE:
         return _ALONE[only]
     return "float64" if ColumnType.DOUBLE in found and found <= _WIDENED else ""
+
+
+#: Types whose numbers `struct` writes as NumPy does, at half the cost, in lines of so many.
+_PACKED, _WORTH = frozenset("dflqi"), 8
 
 
 class Layout:
@@ -100,8 +106,22 @@ class Layout:
 
 def _numbers(lines: Sequence[Sequence[Any]], width: int, dtype: Any) -> Any:
     """As ``np.array(lines, dtype)``, which looks at each cell twice: once to find out the shape."""
+    if width >= _WORTH and len(lines) > 1 and dtype.char in _PACKED:
+        pack = _packer(width, dtype.char)
+        packed: bytearray | None
+        try:
+            packed = bytearray().join([pack(*line) for line in lines])
+        except struct.error:
+            packed = None  # it holds a null, which NumPy makes a number of
+        if packed is not None:
+            return np.frombuffer(packed, dtype).reshape(len(lines), width)
     made = np.fromiter(chain.from_iterable(lines), dtype, len(lines) * width)
     return made.reshape(len(lines), width)
+
+
+@lru_cache(512)
+def _packer(width: int, code: str) -> Callable[..., bytes]:
+    return struct.Struct(f"{width}{code}").pack
 
 
 def _upright(made: Any) -> Any:

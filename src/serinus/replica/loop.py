@@ -17,7 +17,15 @@ from typing import Protocol
 
 from serinus.replica.connection import Connection
 from serinus.replica.pace import Pace
-from serinus.replica.protocol import Frame, FrameError, Hello, Kind, encode, encode_hello
+from serinus.replica.protocol import (
+    Frame,
+    FrameError,
+    Hello,
+    Kind,
+    encode,
+    encode_all,
+    encode_hello,
+)
 from serinus.replica.scorer import Request, given_up
 
 __all__ = ["Answerer", "Loop"]
@@ -30,6 +38,8 @@ _SILENCE_S = 0.2
 _ASIDE_S, _ASIDE_PAUSE_S = 1.0, 0.02
 
 _NO_BOUND = float("inf")
+#: To ask an enumeration for its member costs more than to compare with it.
+_REQUEST = Kind.REQUEST
 #: What an unusually long turn still counts for at the next one.
 _FADES = 0.9
 
@@ -87,7 +97,9 @@ class Loop:
         #: Given up for a moment when the model has taken all other file descriptors.
         self._spare = os.open(os.devnull, os.O_RDONLY)
         self._peers: set[Connection] = set()
-        self._queue: deque[tuple[Connection, Request]] = deque()
+        self._queue: deque[Request] = deque()
+        #: Whether some that queue may be of a peer that is gone.
+        self._vanished = False
         #: What the longest of the last turns took; a little less with each that took less.
         self._turn_s = 0.0
         self._buffer = memoryview(bytearray(_BUFFER))
@@ -200,9 +212,10 @@ class Loop:
             return
         now = self._clock()
         pongs = []
+        queue = self._queue
         for frame in frames:
-            if frame.kind is Kind.REQUEST:
-                self._queue.append((peer, Request(frame, now)))
+            if frame.kind is _REQUEST:
+                queue.append(Request(frame, now, peer))
             elif frame.kind is Kind.PING:
                 pongs.append(encode(Frame(Kind.PONG, frame.id)))
             elif frame.kind in self._asides:
@@ -218,37 +231,52 @@ class Loop:
         batch, size = self._take()
         if not batch:
             return
-        requests = [request for _, request in batch]
         began = self._clock()
-        answers = self._answerer.answer(requests)
+        answers = self._answerer.answer(batch)
         took = self._clock() - began
         self._turn_s = max(took, self._turn_s * _FADES)
         if self._pace is not None:
             self._pace.note(size, took)
-        outgoing: dict[Connection, list[bytes]] = {}
-        for (peer, _), answer in zip(batch, answers, strict=True):
-            outgoing.setdefault(peer, []).append(_encoded(answer))
-        for peer, parts in outgoing.items():
-            self._send(peer, parts[0] if len(parts) == 1 else b"".join(parts))
+        if len(self._peers) == 1:
+            self._send(batch[0].peer, _all_encoded(answers))
+            return
+        outgoing: dict[Connection, list[Frame]] = {}
+        for request, answer in zip(batch, answers, strict=True):
+            outgoing.setdefault(request.peer, []).append(answer)
+        for peer, some in outgoing.items():
+            self._send(peer, _all_encoded(some))
 
-    def _take(self) -> tuple[list[tuple[Connection, Request]], int]:
+    def _take(self) -> tuple[list[Request], int]:
         """What of the queue is answered next, and the bytes of it."""
-        batch: list[tuple[Connection, Request]] = []
-        queue, most, room, size = self._queue, self._max_batch, _NO_BOUND, 0
+        queue, most, room = self._queue, self._max_batch, _NO_BOUND
         now = self._clock()
-        while queue and self._too_late(queue[0][1], now):
-            peer, request = queue.popleft()
-            self._send(peer, _encoded(given_up(request.frame)))
-        if self._pace is not None and len(queue) > 1:
-            left_ms = queue[0][1].frame.aux
+        while queue and self._too_late(queue[0], now):
+            request = queue.popleft()
+            self._send(request.peer, _encoded(given_up(request.frame)))
+        waiting = len(queue)
+        if self._pace is not None and waiting > 1:
+            left_ms = queue[0].frame.aux
             most, room = self._pace.room(left_ms / 1000 if left_ms else _NO_BOUND)
+        if waiting <= most and not self._vanished:
+            batch = list(queue)
+            size = sum([len(request.frame.body) for request in batch])
+            if size <= room or waiting == 1:
+                queue.clear()
+                return batch, size
+        return self._take_some(most, room)
+
+    def _take_some(self, most: int, room: float) -> tuple[list[Request], int]:
+        """The first of the queue, whose peers are here: so many, and so many bytes of them."""
+        batch: list[Request] = []
+        queue, size = self._queue, 0
         while queue and len(batch) < most:
-            if batch and size + len(queue[0][1].frame.body) > room:
+            if batch and size + len(queue[0].frame.body) > room:
                 break
-            entry = queue.popleft()
-            if not entry[0].closed:  # nobody waits for what a vanished peer asked
-                batch.append(entry)
-                size += len(entry[1].frame.body)
+            request = queue.popleft()
+            if not request.peer.closed:  # nobody waits for what a vanished peer asked
+                batch.append(request)
+                size += len(request.frame.body)
+        self._vanished = self._vanished and bool(queue)
         return batch, size
 
     def _too_late(self, request: Request, now: float) -> bool:
@@ -317,8 +345,16 @@ class Loop:
         if peer.closed:
             return
         self._peers.discard(peer)
+        self._vanished = True
         self._selector.unregister(peer.sock)
         peer.close()
+
+
+def _all_encoded(answers: Sequence[Frame]) -> bytes:
+    try:
+        return encode_all(answers)
+    except FrameError:
+        return b"".join(map(_encoded, answers))
 
 
 def _encoded(answer: Frame) -> bytes:

@@ -94,7 +94,9 @@ def _place(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     if not frames:
         return words
-    last = frames[-1]
+    # What is frozen into the interpreter (`os.environ` is) has no file that anybody could look at.
+    seen = [each for each in frames if not each.filename.startswith("<frozen")]
+    last = (seen or frames)[-1]
     return f"{words} (in {last.name}, {Path(last.filename).name} line {last.lineno})"
 
 

@@ -36,7 +36,7 @@ from serinus.replica.card import Card, ColumnType, read_card
 from serinus.replica.direct import official
 from serinus.replica.form import Form, Kept, Standing, keep, kept
 from serinus.replica.intake import ColumnIntake, strict_intake
-from serinus.replica.model import Model, Source, golden_units, with_example
+from serinus.replica.loaded import Model, Source, golden_units, with_example
 from serinus.replica.onnx_agree import Agreement, Answers, agreement, answers_of, guards_of
 from serinus.replica.onnx_convert import CantConvert, attempts, convert
 from serinus.replica.onnx_edges import edges

@@ -65,7 +65,7 @@ class Pace:
 
     def note(self, size: int, took_s: float) -> None:
         """A turn over requests of ``size`` bytes took that long."""
-        total = self._total()
+        total = self._sizes.rows if self._together else self._sizes.requests
         rows, self._counted = total - self._counted, total
         if rows <= 0:
             return  # nothing reached the model

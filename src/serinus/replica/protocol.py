@@ -9,6 +9,7 @@ connection is the replica's HELLO; the gateway sends nothing before it has check
 """
 
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -26,6 +27,7 @@ __all__ = [
     "Hello",
     "Kind",
     "encode",
+    "encode_all",
     "request_head",
 ]
 
@@ -38,6 +40,7 @@ MAX_FRAME = 65 * 1024 * 1024
 SEPARATOR = b"\0"
 
 _HEADER = struct.Struct("!IBBHQIII")
+_pack, _unpack_from = _HEADER.pack, _HEADER.unpack_from
 HEADER_SIZE = _HEADER.size
 
 
@@ -143,6 +146,31 @@ def encode(frame: Frame) -> bytes:
     return b"".join((header, frame.meta, frame.body))
 
 
+def encode_all(frames: Iterable[Frame]) -> bytes:
+    """The bytes of all of them, as `encode` has each; raises FrameError when one is too large."""
+    parts: list[bytes] = []
+    for frame in frames:
+        meta, body = frame.meta, frame.body
+        length = len(meta) + len(body)
+        if length > MAX_FRAME:
+            raise FrameError(f"a frame of {length} bytes is over the limit of {MAX_FRAME}")
+        parts += (
+            _pack(
+                length,
+                frame.kind,
+                frame.format,
+                frame.status,
+                frame.id,
+                len(meta),
+                frame.aux,
+                frame.batch,
+            ),
+            meta,
+            body,
+        )
+    return b"".join(parts)
+
+
 def request_head(id_: int, size: int, meta: bytes, format_: Format, left_ms: int) -> bytes:
     """What is before the ``size`` bytes of a REQUEST's body, as `encode` has it; raises FrameError.
 
@@ -209,11 +237,11 @@ class Decoder:
         at, end = 0, len(whole)
         self._needed = HEADER_SIZE
         while end - at >= HEADER_SIZE:
-            length, kind, format_, status, id_, meta, aux, batch = _HEADER.unpack_from(whole, at)
+            length, kind, format_, status, id_, meta, aux, batch = _unpack_from(whole, at)
             if length > self._max_frame or meta > length:
                 self._poison(f"a frame announces {length} bytes with {meta} of meta")
-            body_at = at + HEADER_SIZE + meta
-            after = at + HEADER_SIZE + length
+            meta_at = at + HEADER_SIZE
+            body_at, after = meta_at + meta, meta_at + length
             if after > end:
                 self._needed = after - at
                 break
@@ -223,7 +251,7 @@ class Decoder:
                         _KINDS[kind],
                         id_,
                         whole[body_at:after],
-                        whole[at + HEADER_SIZE : body_at],
+                        whole[meta_at:body_at],
                         _FORMATS[format_],
                         status,
                         aux,

@@ -118,6 +118,13 @@ class QuickDecoder:
             at for at, column in enumerate(columns) if column.type is ColumnType.DATETIME
         ]
 
+    def usual_rows(self, body: bytes) -> list[Row] | None:
+        """The rows of a request that begins as most do; None: `decode` has to look.
+
+        Rows and nothing else, each as the signature has it.
+        """
+        return self._heads.usual_rows(body)
+
     def decode(self, body: bytes) -> Found | None:
         """What the request holds, with every cell right; None: the long way decides."""
         try:
@@ -177,7 +184,9 @@ class QuickDecoder:
         if not _no_key_twice(body, request, inside):
             return None
         if request.params is None and request.client_request_id is None:
-            self._heads.learn(body, order, order.rows, split.index)
+            # Instants are texts that have to be looked at.
+            usual = order.pick is None and not self._instants
+            self._heads.learn(body, order, order.rows, split.index, usual=usual)
         return order.found(rows, request.params)
 
     def _order(self, body: bytes) -> _Order | None:

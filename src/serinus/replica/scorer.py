@@ -21,7 +21,7 @@ from serinus.replica.answer import (
     error_body,
 )
 from serinus.replica.answered import Times
-from serinus.replica.model import Model
+from serinus.replica.loaded import Model
 from serinus.replica.nulled import Nulled
 from serinus.replica.oip import OpenInference
 from serinus.replica.origin import marks
@@ -33,6 +33,8 @@ __all__ = ["Observer", "Request", "Scorer", "given_up"]
 
 _log = logging.getLogger(__name__)
 _U32 = 0xFFFFFFFF
+#: To ask an enumeration for its member costs more than what is done with it.
+_RESPONSE, _JSON, _OIP = Kind.RESPONSE, Format.JSON, Format.OIP
 
 
 class Request(msgspec.Struct, gc=False):
@@ -40,6 +42,8 @@ class Request(msgspec.Struct, gc=False):
 
     frame: Frame
     received: float
+    #: Where the answer goes; nothing here looks at it.
+    peer: Any = None
 
 
 class Observer(Protocol):
@@ -99,51 +103,71 @@ class Scorer:
 
     def answer(self, requests: Sequence[Request]) -> list[Frame]:
         """One RESPONSE for each request, in the same order."""
-        answers: list[Frame | None] = [None] * len(requests)
-        groups: dict[Hashable, list[tuple[int, Unit]]] = {}
         began = self._clock()
-        for at, request in enumerate(requests):
-            unit = self._read(request, began)
-            if isinstance(unit, Frame):
-                answers[at] = unit
+        parse = self._model.intake.parse
+        units: list[Any] = []
+        for request in requests:
+            frame = request.frame
+            if frame.aux and (began - request.received) * 1000 > frame.aux:
+                units.append(self._failure(frame.id, _late(frame)))
                 continue
-            # A unit without a key shares with nobody: its own place is its key.
-            key = unit.key if self._batched and unit.key is not None else (None, at)
-            groups.setdefault(key, []).append((at, unit))
+            try:
+                units.append(
+                    parse(frame.body, frame.format)
+                    if frame.format is not _OIP
+                    else self._read_oip(frame)
+                )
+            except Exception as error:  # noqa: BLE001 - a fault in reading must not end the process
+                units.append(self._unread(frame, error))
         if self._observer is not None:
             self._began = self._clock()
             self._read_s = self._began - began
-        for group in groups.values():
-            if self._observer is not None:
-                self._received = [requests[at].received for at, _ in group]
-            frames = [requests[at].frame for at, _ in group]
-            found = self._group(frames, [unit for _, unit in group])
-            for (at, _), frame in zip(group, found, strict=True):
-                answers[at] = frame
-        found = [answer for answer in answers if answer is not None]
-        if self._oip_asked:
-            return self._as_asked(requests, found)
-        return found
+        alike = self._are_alike(units)
+        found = self._group(requests, units) if alike else self._by_group(requests, units)
+        return self._as_asked(requests, found) if self._oip_asked else found
 
-    def _read(self, request: Request, began: float) -> Unit | Frame:
-        """What the model is to be asked, or the answer to who asked for something else."""
-        frame = request.frame
-        if frame.aux and (began - request.received) * 1000 > frame.aux:
-            return self._failure(frame.id, _late(frame))
-        try:
-            if frame.format is not Format.OIP:
-                return self._model.intake.parse(frame.body, frame.format)
-            self._oip_asked = True
-            if self._oip is None:
-                return self._model.intake.parse(frame.body, frame.format)  # which refuses it
-            return self._oip.read(frame.body) if frame.body else self._described(frame, self._oip)
-        except SerinusError as error:
+    def _read_oip(self, frame: Frame) -> Unit | Frame:
+        self._oip_asked = True
+        if self._oip is None:
+            return self._model.intake.parse(frame.body, frame.format)  # which refuses it
+        return self._oip.read(frame.body) if frame.body else self._described(frame, self._oip)
+
+    def _unread(self, frame: Frame, error: Exception) -> Frame:
+        """The answer to a request that could not be read."""
+        if isinstance(error, SerinusError):
             if self._observer is not None:
                 self._observer.refused(frame, error)
             return self._failure(frame.id, error)
-        except Exception as error:  # noqa: BLE001 - a fault in reading must not end the process
-            _log.exception("action=read_failed", extra=marks(frame))
-            return self._failure(frame.id, InternalError(described(error)))
+        _log.error("action=read_failed", exc_info=error, extra=marks(frame))
+        return self._failure(frame.id, InternalError(described(error)))
+
+    def _are_alike(self, units: Sequence[Any]) -> bool:
+        """Whether all of them are one group, as most often."""
+        first = units[0] if units else None
+        if type(first) is not Unit or len(units) == 1:
+            return type(first) is Unit
+        key = first.key
+        if key is None or not self._batched:
+            return False
+        for unit in units:
+            if type(unit) is not Unit or (unit.key is not key and unit.key != key):
+                return False
+        return True
+
+    def _by_group(self, requests: Sequence[Request], units: Sequence[Any]) -> list[Frame]:
+        """``units`` are answers already where the model is not to be asked."""
+        answers: list[Any] = list(units)
+        groups: dict[Hashable, list[int]] = {}
+        for at, unit in enumerate(units):
+            if type(unit) is Unit:
+                # A unit without a key shares with nobody: its own place is its key.
+                key = unit.key if self._batched and unit.key is not None else (None, at)
+                groups.setdefault(key, []).append(at)
+        for group in groups.values():
+            found = self._group([requests[at] for at in group], [units[at] for at in group])
+            for at, frame in zip(group, found, strict=True):
+                answers[at] = frame
+        return answers
 
     def _described(self, frame: Frame, oip: OpenInference) -> Frame:
         content = oip.metadata
@@ -158,7 +182,10 @@ class Scorer:
             for request, answer in zip(requests, answers, strict=True)
         ]
 
-    def _group(self, frames: Sequence[Frame], units: list[Unit]) -> list[Frame]:
+    def _group(self, requests: Sequence[Request], units: list[Unit]) -> list[Frame]:
+        if self._observer is not None:
+            self._received = [request.received for request in requests]
+        frames = [request.frame for request in requests]
         if len(units) > 1:
             try:
                 return self._together(frames, units)
@@ -169,18 +196,19 @@ class Scorer:
         return [self._alone(frame, unit, at) for at, (frame, unit) in enumerate(pairs)]
 
     def _together(self, frames: Sequence[Frame], units: list[Unit]) -> list[Frame]:
-        output, took = self._predict(units)
         counts = [unit.rows or 0 for unit in units]
-        self._check_rows(output, sum(counts), strictly=True)
+        rows = sum(counts)
+        output, took = self._predict(units, rows)
+        self._check_rows(output, rows, strictly=True)
         batch = self._batch
         bodies = cut(output, counts)
         if self._oip is not None and self._oip_asked:
             bodies = self._oip.rewritten(bodies, output, units)
         answers = [
-            Frame(Kind.RESPONSE, frame.id, each, b"", Format.JSON, 200, took, batch)
+            Frame(_RESPONSE, frame.id, each, b"", _JSON, 200, took, batch)
             for frame, each in zip(frames, bodies, strict=True)
         ]
-        self.nulled.look(output, [answer.body for answer in answers])
+        self.nulled.look(output, bodies)
         if self._observer is not None:
             self._observer.answered(frames, units, answers, output, self._times(self._received))
         return answers
@@ -189,13 +217,13 @@ class Scorer:
         id_, took = frame.id, 0
         began = self._clock()
         try:
-            output, took = self._predict([unit])
+            output, took = self._predict([unit], 1 if unit.rows is None else unit.rows)
             self._check_rows(output, unit.rows, strictly=False)
             if unit.asked is None or self._oip is None:
                 content = body(output)
             else:
                 content = self._oip.write(output, unit.asked)
-            answer = Frame(Kind.RESPONSE, id_, content, b"", Format.JSON, 200, took, self._batch)
+            answer = Frame(_RESPONSE, id_, content, b"", _JSON, 200, took, self._batch)
         except SerinusError as error:
             return self._failure(id_, error, took)
         except _Wrong as error:
@@ -218,7 +246,7 @@ class Scorer:
                 BadAnswer(f"The model tried to end its process ({described(error)})."),
                 self._micros(began),
             )
-        self.nulled.look(output, [answer.body])
+        self.nulled.look(output, (content,))
         if self._observer is not None:
             received = self._received[place : place + 1]
             self._observer.answered([frame], [unit], [answer], output, self._times(received))
@@ -229,9 +257,9 @@ class Scorer:
         began, self._began = self._began, self._clock()
         return received, self._read_s, began, self._began
 
-    def _predict(self, units: list[Unit]) -> tuple[Any, int]:
+    def _predict(self, units: list[Unit], rows: int) -> tuple[Any, int]:
         data = self._model.intake.join(units)
-        self.sizes.count(len(units), sum([1 if each.rows is None else each.rows for each in units]))
+        self.sizes.count(len(units), rows)
         self._batch = (self._batch + 1) & _U32
         began = self._clock()
         output = self._model.predict(data, units[0].params)
@@ -240,7 +268,10 @@ class Scorer:
     def _check_rows(self, output: Any, rows: int | None, *, strictly: bool) -> None:
         if not (self._by_row or strictly) or rows is None:
             return
-        found = count_rows(output)
+        # What has so many rows is right in either way.
+        found = len(output) if type(output) is list else count_rows(output)
+        if found == rows:
+            return
         if found is None and strictly:
             raise Uncuttable
         if found is not None and found != rows and not isinstance(output, dict):

@@ -29,8 +29,9 @@ from serinus.replica.batching import Proof, prove
 from serinus.replica.card import read_card
 from serinus.replica.inspector import Files, Inspector
 from serinus.replica.launch import Launch, Phase, Status
+from serinus.replica.loaded import Model, Source, golden_units
 from serinus.replica.loop import Aside, Loop
-from serinus.replica.model import Model, Source, golden_units, load_from
+from serinus.replica.model import load_from
 from serinus.replica.nulled import Nulled
 from serinus.replica.oip import OpenInference
 from serinus.replica.pace import Pace

@@ -88,6 +88,8 @@ class Stager:
 
     def step(self) -> bool:
         """Take one request apart, if one waits and there is time; True: there are more."""
+        if not self._waiting and self._left_s > 0:
+            return False  # as almost always; what is earned meanwhile is added later
         self._earn()
         if self._left_s <= 0:
             return False

@@ -126,9 +126,7 @@ class Watcher:
         times: Times | None = None,
     ) -> None:
         """Take note of one batch; costs well below a microsecond a request."""
-        rows = 0
-        for unit in units:
-            rows += unit.rows or 1
+        rows = sum([unit.rows or 1 for unit in units])
         if units[0].coerced is not None:
             self._let_pass.append(Answered(self._wall(), 0, requests, units, answers, None))
         if self._share < 1.0 and self._random.random() >= self._share:

@@ -98,8 +98,8 @@ def test_what_has_no_json_form_is_an_error_that_names_it(output: Any) -> None:
         {"a": np.arange(6), "b": list("abcdef")},
     ],
 )
-def test_a_batch_is_cut_into_what_each_part_would_be(output: Any) -> None:
-    counts = [1, 3, 2]
+@pytest.mark.parametrize("counts", [[1, 3, 2], [1] * 6])
+def test_a_batch_is_cut_into_what_each_part_would_be(output: Any, counts: list[int]) -> None:
     assert count_rows(output) == 6
     at, expected = 0, []
     for count in counts:
@@ -111,6 +111,30 @@ def test_a_batch_is_cut_into_what_each_part_would_be(output: Any) -> None:
         expected.append(body(part))
         at += count
     assert cut(output, counts) == expected
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        np.array([0.1, math.nan, -math.inf, 1e300]),
+        np.array([0.1, 3], dtype=np.float32),
+        np.array([True, False]),
+        np.array([2**63, 1], dtype=np.uint64),
+        [0.5, math.nan, 2, True],
+        [None, 0.5],
+        ["a,b", "],["],
+        [[1, 2], [3, 4]],
+    ],
+)
+def test_rows_that_are_written_at_once_are_those_written_alone(output: Any) -> None:
+    alone = [official_json(output[at : at + 1]) for at in range(len(output))]
+    wanted = [json.loads(each, parse_constant=lambda _: None) for each in alone]
+    assert [json.loads(each) for each in cut(output, [1] * len(output))] == wanted
+
+
+def test_who_asked_for_no_row_gets_none() -> None:
+    found = cut(np.array([1.5, 2.5]), [0, 2])
+    assert [json.loads(each)["predictions"] for each in found] == [[], [1.5, 2.5]]
 
 
 @pytest.mark.parametrize("output", ["text", 5, {"a": 1}, {"a": [1], "b": [1, 2]}, np.array(3)])

@@ -14,7 +14,8 @@ from serinus.replica.apart import Apart, apart
 from serinus.replica.card import Column, ColumnType
 from serinus.replica.form import Form, Kept, keep, kept
 from serinus.replica.layout import Layout, block_type
-from serinus.replica.model import Source, load, load_from
+from serinus.replica.loaded import Source
+from serinus.replica.model import load, load_from
 from serinus.replica.protocol import Format
 from tests.models import official, save_guess, save_sklearn, saved, whole_numbers
 
@@ -111,6 +112,29 @@ def test_a_block_has_the_type_that_the_frame_becomes_in_the_model(
         assert block.dtype == found
         frame = layout.frame([(cell,) for cell in cells], 1)
         assert np.asarray(frame).tobytes() == block.tobytes()
+
+
+@pytest.mark.parametrize("rows", [1, 2, 9])
+@pytest.mark.parametrize("null", [False, True])
+@pytest.mark.parametrize("type_", ["double", "float", "long", "integer"])
+def test_numbers_are_those_that_numpy_makes(type_: str, null: bool, rows: int) -> None:
+    """Of rows and of columns, which are written in another way where they are long."""
+    whole = type_ in ("long", "integer")
+    cells: list[list[float | None]] = [
+        [at * 31 + row - 100 if whole else (at + 0.1) / (row + 3) for at in range(9)]
+        for row in range(rows)
+    ]
+    if null and not whole:
+        cells[-1][4] = None
+    layout = Layout([Column(str(at), ColumnType(type_)) for at in range(9)])
+    block = layout.block([tuple(row) for row in cells])
+    frame = layout.frame(list(zip(*cells, strict=True)), rows)
+    wanted = np.array(cells, dtype=block.dtype, order="F")
+    assert block.dtype == block_type([ColumnType(type_)])
+    assert block.flags.f_contiguous
+    assert block.flags.writeable
+    assert block.tobytes("F") == wanted.tobytes("F")
+    assert frame.to_numpy().tobytes("F") == wanted.tobytes("F")
 
 
 def test_a_null_is_refused_in_the_estimators_own_words_either_way() -> None:

@@ -51,6 +51,8 @@ RESTS = [
     b'[["x",1.5]]}}',
     b"[[1.5]]}}",
     b'[[1.5,"x"]]}}}',
+    b'[[1.5,"x"]]]}',
+    b'[[1.5,"x"]] }',
     b'[[1.5,"x"]]}}\n',
     b'[[1.5,"\xff"]]}}',
     b'[[1.5,"x"}}',
@@ -83,6 +85,24 @@ def test_another_order_of_columns_stays_in_its_order() -> None:
     assert found is not None
     assert found.rows == [(1.5, "x")]
     assert found.strangers == ("more",)
+
+
+def test_the_same_beginning_again_and_again_is_read_as_at_first() -> None:
+    turned = {"dataframe_split": {"columns": ["b", "more", "a"], "data": [["x", 0, 1.5]]}}
+    intake = ColumnIntake(COLUMNS)
+    for asked in (split([[2.5, "y"]]), turned, turned, turned, split([[2.5, "y"]])):
+        wanted = [(1.5, "x")] if asked is turned else [(2.5, "y")]
+        found = read(intake, json.dumps(asked).encode())
+        assert found == (wanted, None, 1 if asked is turned else 0)
+
+
+def test_texts_that_are_to_be_instants_are_looked_at_each_time() -> None:
+    intake = ColumnIntake([Column("at", ColumnType.DATETIME)])
+    texts = ["2013-01-31T17:05:00", "2013-01-31T17:05:00", "2013-02-31T17:05:00"]
+    bodies = [{"dataframe_split": {"columns": ["at"], "data": [[text]]}} for text in texts]
+    *good, bad = [read(intake, json.dumps(body).encode()) for body in bodies]
+    assert good == [([(texts[0],)], None, 0)] * 2
+    assert "Row 0, column 'at'" in bad
 
 
 def test_columns_named_as_the_parts_of_a_request() -> None:

@@ -89,6 +89,22 @@ def test_38_what_is_no_number_in_json_is_refused(place: str, value: str) -> None
 
 
 @pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "-Infinity", "-NaN"])
+def test_38_what_json_and_pandas_write_is_named_with_the_way_out(place: str, value: str) -> None:
+    name = value.lstrip("-")
+    at = (PLACES[place][1] % value).index(name)
+    message = _refused(place, value)
+    assert f"{name} at byte {at} is no JSON; send null" in message
+
+
+def test_38_the_same_word_in_a_text_is_not_blamed() -> None:
+    with pytest.raises(BadRequest) as refused:
+        open_envelope(b'{"inputs": {"c": ["NaN", "Infinity"], }}')
+    assert "NaN" not in refused.value.message
+    assert "Infinity" not in refused.value.message
+
+
+@pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("value", [2**64 + 1, 2**63 + 2**62 + 1, -(2**63) - 1, 10**30])
 def test_39_a_whole_number_that_would_change_is_refused(place: str, value: int) -> None:
     assert _refused(place, str(value))

@@ -8,8 +8,8 @@ import pytest
 
 from serinus.replica.card import Column, ColumnType
 from serinus.replica.intake import ColumnIntake
+from serinus.replica.loaded import Model
 from serinus.replica.logs import Lines
-from serinus.replica.model import Model
 from serinus.replica.protocol import Format, Frame, Kind
 from serinus.replica.scorer import Request, Scorer
 

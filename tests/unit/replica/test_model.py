@@ -14,7 +14,8 @@ from serinus.errors import BadRequest
 from serinus.replica.answer import body
 from serinus.replica.batching import Proof, prove
 from serinus.replica.card import read_card
-from serinus.replica.model import Model, load
+from serinus.replica.loaded import Model
+from serinus.replica.model import load
 from serinus.replica.protocol import Format
 from tests.models import flights, iris, official, saved
 
@@ -145,6 +146,13 @@ def test_a_directory_without_a_servable_flavour_is_refused(tmp_path: Path) -> No
     with pytest.raises(FileNotFoundError):
         read_card(tmp_path)
     (tmp_path / "MLmodel").write_text("flavors:\n  sklearn: {}\n")
+    with pytest.raises(ValueError, match="no python_function flavour"):
+        read_card(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["", "- 1\n", "flavors: 3\n", "run_id: x\n"])
+def test_a_file_without_flavours_is_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / "MLmodel").write_text(text)
     with pytest.raises(ValueError, match="no python_function flavour"):
         read_card(tmp_path)
 

@@ -13,7 +13,7 @@ from serinus.errors import BadRequest, SerinusError
 from serinus.replica.answer import BadAnswer
 from serinus.replica.card import Card, Column, ColumnType, Tensor
 from serinus.replica.intake import strict_intake
-from serinus.replica.model import Model
+from serinus.replica.loaded import Model
 from serinus.replica.oip import Asked, OpenInference
 from serinus.replica.protocol import Format, Frame, Kind
 from serinus.replica.scorer import Request, Scorer

@@ -18,6 +18,7 @@ from serinus.replica.protocol import (
     Kind,
     decode_hello,
     encode,
+    encode_all,
     encode_hello,
 )
 
@@ -124,6 +125,13 @@ def test_the_limit_itself_passes() -> None:
 def test_too_large_a_frame_is_not_encoded() -> None:
     with pytest.raises(FrameError, match="over the limit"):
         encode(Frame(Kind.RESPONSE, 1, bytes(MAX_FRAME + 1)))
+    with pytest.raises(FrameError, match="over the limit"):
+        encode_all([Frame(Kind.RESPONSE, 1), Frame(Kind.RESPONSE, 2, bytes(MAX_FRAME + 1))])
+
+
+@given(st.lists(frames, max_size=5))
+def test_many_frames_are_each_one_s_bytes(sent: list[Frame]) -> None:
+    assert encode_all(sent) == b"".join(map(encode, sent))
 
 
 def test_hello_comes_back_and_only_from_a_hello() -> None:

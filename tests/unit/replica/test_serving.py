@@ -8,7 +8,7 @@ import pytest
 from serinus.replica.card import Column, ColumnType
 from serinus.replica.intake import ColumnIntake
 from serinus.replica.launch import Launch
-from serinus.replica.model import Model
+from serinus.replica.loaded import Model
 from serinus.replica.protocol import Format
 from serinus.replica.serving import prove_batching
 

@@ -27,8 +27,8 @@ from serinus.replica import protocol
 from serinus.replica.card import Column, ColumnType
 from serinus.replica.inspector import Inspector
 from serinus.replica.intake import ColumnIntake
+from serinus.replica.loaded import Model
 from serinus.replica.loop import Loop
-from serinus.replica.model import Model
 from serinus.replica.protocol import Format, Frame, Hello
 from serinus.replica.scorer import Request as Queued
 from serinus.replica.scorer import Scorer

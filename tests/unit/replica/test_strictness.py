@@ -301,7 +301,7 @@ def test_a_frame_that_loses_nothing_becomes_one_of_the_right_types(change: dict[
     ("change", "words"),
     [
         ({"d": ["1.5", "2"]}, "Row 0, column 'd': expected a number .* got the string"),
-        ({"d": [2**53 + 1, 2]}, "Row 0, column 'd': .* got 9007199254740993"),
+        ({"d": [2**53 + 1, 2]}, "Row 0, .* got 9007199254740993, .* write 9007199254740992.0 if"),
         ({"l": [1.0, 2.5]}, "Row 1, column 'l': .* got 2.5"),
         ({"l": [1.0, None]}, "Row 1, column 'l': .* got null"),
         ({"l": pd.array([1, None], dtype="Int64")}, "Row 1, column 'l': .* got null"),

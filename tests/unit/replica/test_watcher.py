@@ -16,7 +16,7 @@ from serinus.replica import protocol
 from serinus.replica.card import Column, ColumnType
 from serinus.replica.intake import ColumnIntake, Rows
 from serinus.replica.layout import Layout
-from serinus.replica.model import Model
+from serinus.replica.loaded import Model
 from serinus.replica.protocol import Format, Frame
 from serinus.replica.scorer import Request, Scorer
 from serinus.replica.tally import Tally
