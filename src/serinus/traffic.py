@@ -11,7 +11,7 @@ from enum import Enum
 from itertools import accumulate
 
 from serinus.access import Grant
-from serinus.entities import WHOLE, RateLimit
+from serinus.entities import WHOLE, ConfigUpdate, RateLimit
 
 __all__ = [
     "Acknowledge",
@@ -120,6 +120,8 @@ class EndpointRoutes:
     stopped: bool = False
     #: Seconds for which an answer may be given again to identical requests; 0.0: never.
     cache_ttl_s: float = 0.0
+    #: Set while no version of it has been ready: how its first update stands.
+    unready: ConfigUpdate | None = None
 
     def route(self, served_name: str) -> ServedRoute | None:
         """The served entity of that name, or None."""

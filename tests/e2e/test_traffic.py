@@ -74,6 +74,26 @@ def test_nobody_is_answered_by_a_version_that_left_the_config(server: Running) -
     assert server.ask("split", ROW, served="v-2").status_code == 404
 
 
+def test_what_was_never_ready_is_not_unknown(server: Running) -> None:
+    assert server.ask("never", ROW).status_code == 404
+    served = {"entity_name": str(saved("unloadable")), "name": "u"}
+    asked = {"name": "never", "config": {"served_entities": [served]}}
+    assert server.http.post("/api/2.0/serving-endpoints", json=asked).status_code == 200
+    eventually(lambda: server.ask("never", ROW).status_code != 404, what="its name in the routes")
+    refused = server.ask("never", ROW)
+    while refused.status_code == 503:  # for as long as waiting may help, and no longer
+        assert refused.json()["error_code"] == "TEMPORARILY_UNAVAILABLE"
+        assert int(refused.headers["retry-after"]) >= 1
+        refused = server.ask("never", ROW)
+    assert (refused.status_code, refused.json()["error_code"]) == (400, "INVALID_STATE")
+    assert "its first update did not succeed" in refused.json()["message"]
+    server.wait("never", "UPDATE_FAILED")
+    assert server.http.get("/v2/models/never/ready").status_code == 503
+    assert server.http.get("/v2/models/never/versions/u/ready").status_code == 503
+    assert server.http.delete("/api/2.0/serving-endpoints/never").status_code == 200
+    eventually(lambda: server.ask("never", ROW).status_code == 404, what="its end")
+
+
 def test_a_failed_update_keeps_the_old_config_serving(server: Running, tmp_path: Path) -> None:
     _serve(server, {1: 100})
     with traffic(server, "split", threads=2) as tally:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from tests.simulation.scenarios import Scenario, serving
+from tests.simulation.scenarios import Scenario
 from tests.simulation.world import World
 
 __all__ = ["CrashPoint", "Different", "crash_points", "crashed", "untroubled"]
@@ -53,8 +53,3 @@ def crashed(scenario: Scenario, start: World, point: CrashPoint, expected: dict[
     wrong = {key: (found[key], expected[key]) for key in expected if found[key] != expected[key]}
     if wrong:
         raise Different(f"crash {point}: {wrong}")
-
-
-def fresh() -> World:
-    """Where scenarios begin."""
-    return serving()

@@ -88,11 +88,11 @@ def effects_before_stored(plant: Plant) -> None:
     """The webhook is called as soon as it is decided, before anything is written down."""
     original = rollouts._decide
 
-    def decided(store, rollout, event, **rest):
+    def decided(desk, rollout, event, **rest):
         for effect in machine.decide(rollout.state, event).effects:
             if type(effect).__name__ == "Notify":
-                _hand(store)("", {"id": effect.id})
-        return original(store, rollout, event, **rest)
+                _hand(desk.store)("", {"id": effect.id})
+        return original(desk, rollout, event, **rest)
 
     plant(rollouts, "_decide", decided)
 
@@ -207,9 +207,9 @@ def wish_heard_and_not_kept(plant: Plant) -> None:
     """The wish is dropped first; a crash in between forgets it."""
     original = rollouts._hear
 
-    def hear(store, rollout, wish, *, epoch):
-        store.rollouts.drop_wish(wish.id, epoch=epoch)
-        return original(store, rollout, wish, epoch=epoch)
+    def hear(desk, rollout, wish):
+        desk.store.rollouts.drop_wish(wish.id, epoch=desk.epoch)
+        return original(desk, rollout, wish)
 
     plant(rollouts, "_hear", hear)
 
@@ -218,15 +218,14 @@ def decision_torn_in_two(plant: Plant) -> None:
     """The new state in one transaction, its effects in the next."""
     original = rollouts._decide
 
-    def decided(store, rollout, event, *, epoch, judged=None, wish=None):
+    def decided(desk, rollout, event, *, judged=None, wish=None):
         decision = machine.decide(rollout.state, event)
         if not decision.effects:
-            return original(store, rollout, event, epoch=epoch, judged=judged, wish=wish)
+            return original(desk, rollout, event, judged=judged, wish=wish)
+        store, epoch = desk.store.rollouts, desk.epoch
         heard = [wish.id] if wish is not None else []
-        first = store.rollouts.decide(
-            rollout, decision.state, (), event.at, epoch=epoch, heard=heard
-        )
-        return store.rollouts.decide(first, decision.state, decision.effects, event.at, epoch=epoch)
+        first = store.decide(rollout, decision.state, (), event.at, epoch=epoch, heard=heard)
+        return store.decide(first, decision.state, decision.effects, event.at, epoch=epoch)
 
     plant(rollouts, "_decide", decided)
 

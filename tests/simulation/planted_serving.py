@@ -108,8 +108,8 @@ def active_in_place_of_routes(plant: Plant) -> None:
 def published_without_fence(plant: Plant) -> None:
     original = FakeStore.publish
 
-    def publish(self, endpoints, grants=(), *, epoch, journal=()):
-        return original(self, endpoints, grants, epoch=1 << 60, journal=journal)
+    def publish(self, endpoints, grants=(), *, epoch, above=0, journal=()):
+        return original(self, endpoints, grants, epoch=1 << 60, above=above, journal=journal)
 
     plant(FakeStore, "publish", publish)
 

@@ -74,7 +74,7 @@ class LinksPort(Port):
     """The lines to the gateways, as loop and executor see them."""
 
     def __init__(self, controller: "Controller", links: object) -> None:
-        super().__init__(controller, "links", links, ("publish",), ("acknowledged",))
+        super().__init__(controller, "links", links, ("publish",), ("acknowledged", "highest"))
 
 
 def engine_port(controller: "Controller", engine: object) -> Port:

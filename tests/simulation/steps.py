@@ -227,7 +227,6 @@ STEPS: dict[str, tuple[int, Callable[[World, int], None]]] = {
     "arm-crash": (4, _arm_crash),
     "arm-interlude": (4, _arm_interlude),
 }
-_NAMES = list(STEPS)
 _POT = [name for name, (often, _) in STEPS.items() for _ in range(often)]
 
 

@@ -9,7 +9,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
-import structlog
 
 from serinus.controller.links import GatewayKey
 from serinus.controller.rollouts import Judgement
@@ -23,7 +22,6 @@ from serinus.store.repository import Store
 
 __all__ = ["Assessor"]
 
-_log = structlog.get_logger("serinus.controller")
 #: Evidence is stored at most this often, and with each decision.
 _KEEP_EVERY = timedelta(seconds=2)
 #: Requests this much older than their label window have been flushed, also the slow ones.

@@ -100,7 +100,9 @@ class Executor:
                 self.crashes[group] = crashes
                 _log.warning("replica_ended", group=group, row=crashes.count, why=crashes.message)
             case Publish(endpoints, grants):
-                table = self._store.publish(endpoints, grants, epoch=self._epoch)
+                # Gateways may have a table that could not be stored (see `Retreats`).
+                above = self._links.highest()
+                table = self._store.publish(endpoints, grants, epoch=self._epoch, above=above)
                 self._links.publish(table)
                 _log.info("routes_published", generation=table.generation)
             case Activate():

@@ -153,6 +153,12 @@ class GatewayLinks:
             newest = self._table.generation if self._table is not None else -1
             return min((g.acknowledged for g in self._gateways.values()), default=newest)
 
+    def highest(self) -> int:
+        """The highest generation that any gateway was sent or has; -1 for none."""
+        with self._lock:
+            sent = self._table.generation if self._table is not None else -1
+            return max([sent, *(each.acknowledged for each in self._gateways.values())])
+
     def generations(self) -> tuple[int, dict[str, int]]:
         """The published generation, and the one that each connected gateway serves by."""
         with self._lock:

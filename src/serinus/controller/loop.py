@@ -17,8 +17,9 @@ from serinus.controller.messages import Messenger
 from serinus.controller.observe import observe
 from serinus.controller.prober import Prober
 from serinus.controller.reconcile import reconcile
-from serinus.controller.rollouts import Judge, advance_rollouts
-from serinus.controller.snapshot import Action, NoteCrash, Policy, Snapshot
+from serinus.controller.retreats import STORE_FAULTS, Retreats
+from serinus.controller.rollouts import Desk, Judge, advance_rollouts
+from serinus.controller.snapshot import Action, NoteCrash, Policy, Publish, Snapshot
 from serinus.controller.verifier import Verifier
 from serinus.engine.engine import (
     Engine,
@@ -77,10 +78,14 @@ class Loop:
         self._pace = pace or Pace()
         self._verifier = verifier
         self._collector = collector
+        #: Ways back that the store could not take.
+        self.retreats = Retreats(store, links, epoch=policy.epoch)
         self._calm = Calm()
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._renewed: datetime | None = None
+        #: Whether the store took nothing in this turn.
+        self._stuck = False
 
     def wake(self) -> None:
         """Have the next turn at once. Any thread."""
@@ -116,22 +121,47 @@ class Loop:
         if since is None or not 0 <= since < self._pace.renew_s:
             self._engine.renew(Lease(self._policy.epoch))
             self._renewed = at
-        snapshot = self._observe(at)
-        if give_up_unreadable(snapshot, self._store, epoch=self._policy.epoch):
-            snapshot = self._observe(at)
-        if snapshot.rollouts and advance_rollouts(
-            snapshot, self._store, self._judge, epoch=self._policy.epoch
-        ):
-            # What was decided is carried out in the same turn: a way back must not wait.
-            snapshot = self._observe(at)
+        self._stuck = False
+        snapshot = self._moved(at)
         if self._diary is not None:
             self._diary.saw(snapshot)
         actions = [] if self._calm.knows(snapshot) else self._carry_out(snapshot)
         self._messenger.turn()
+        if self._stuck:
+            return False  # a store that takes nothing must not be asked twenty times a second
         return bool(actions) or any(
             endpoint.update is ConfigUpdate.IN_PROGRESS or endpoint.deleted
             for endpoint in snapshot.endpoints
         )
+
+    def _moved(self, at: datetime) -> Snapshot:
+        """The world after every rollout has had its turn."""
+        # Stored at last, it is a rollout like any other.
+        self.retreats.store()
+        snapshot = self._observe(at)
+        if give_up_unreadable(snapshot, self._store, epoch=self._policy.epoch):
+            snapshot = self._observe(at)
+        # What could not be stored must not wait for what follows, which may fail as well.
+        self.retreats.send(snapshot)
+        moving = self.retreats.open(snapshot)
+        desk = Desk(self._store, self._policy.epoch, self.retreats)
+        try:
+            if moving.rollouts and advance_rollouts(moving, desk, self._judge):
+                # What was decided is carried out in the same turn: a way back must not wait.
+                snapshot = self._observe(at)
+        except STORE_FAULTS as error:
+            self._stuck = True
+            _log.error("rollouts_not_stored", why=error.message)
+            snapshot = self._observe(at)
+            self.retreats.send(snapshot)
+        self._overtake(snapshot)
+        return self.retreats.shown(snapshot)
+
+    def _overtake(self, snapshot: Snapshot) -> None:
+        """Have no gateway serve by a table that the store knows nothing of and nobody holds."""
+        published = snapshot.published
+        if not self.retreats and self._links.highest() > published.generation:
+            self._act(Publish(published.endpoints, published.grants), snapshot.at)
 
     def _carry_out(self, snapshot: Snapshot) -> list[Action]:
         """All that follows from the snapshot."""
@@ -171,5 +201,8 @@ class Loop:
                 self._diary.replica_ended(action.group)
         except (FencedOut, FenceError):
             raise
+        except STORE_FAULTS as error:
+            self._stuck = True
+            _log.error("action_not_stored", action=type(action).__name__, why=error.message)
         except Exception:  # noqa: BLE001 - a fault of ours in one endpoint stops no other either
             _log.exception("action_failed", action=type(action).__name__)

@@ -13,6 +13,7 @@ import structlog
 from serinus.controller.facts import acknowledged_stage, facts_of
 from serinus.controller.faults import give_up
 from serinus.controller.groups import Group, groups_of
+from serinus.controller.retreats import STORE_FAULTS, Retreat, Retreats, is_retreat
 from serinus.controller.snapshot import RolloutView, Snapshot
 from serinus.entities import Endpoint, EndpointConfig, ServedEntity
 from serinus.errors import InternalError, InvalidState, ResourceConflict, SerinusError, described
@@ -26,7 +27,7 @@ from serinus.store.journal import JournalEntry
 from serinus.store.repository import Store
 from serinus.store.rollouts import StaleDecision, StoredRollout, Wish
 
-__all__ = ["Judge", "Judgement", "advance_rollouts", "views"]
+__all__ = ["Desk", "Judge", "Judgement", "advance_rollouts", "views"]
 
 _log = structlog.get_logger("serinus.controller")
 #: Ended rollouts are looked at for as long as they may keep something warm.
@@ -107,22 +108,37 @@ def _objection(
         return ""
     return (
         f"rollout {refusal.rollout_id} has rolled this very model back ({refusal.reason}); "
-        f"`serinus rollout retry` takes that one up again"
+        f"serinus rollout retry {state.endpoint} --id {refusal.rollout_id} takes that one up again"
     )
 
 
-def advance_rollouts(snapshot: Snapshot, store: Store, judge: Judge, *, epoch: int) -> bool:
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """Where decisions are written down, and who is told of a way back that could not be."""
+
+    store: Store
+    epoch: int
+    retreats: Retreats
+
+
+def advance_rollouts(snapshot: Snapshot, desk: Desk, judge: Judge) -> bool:
     """One turn of every rollout under way; True when a state changed.
 
-    Raises what the store raises. A rollout that changed meanwhile is left for the next turn.
+    Raises what the store raises, its faults when every rollout had its turn. A rollout that changed
+    meanwhile is left for the next turn.
     """
+    fault: SerinusError | None = None
+    store, epoch = desk.store, desk.epoch
     changed = False
     groups = groups_of(snapshot)
     for view in snapshot.rollouts:
         try:
-            rollout = _advance(snapshot, view, groups, store, judge, epoch=epoch)
+            rollout = _advance(snapshot, view, groups, desk, judge)
         except StaleDecision:
             changed = True
+            continue
+        except STORE_FAULTS as error:
+            fault = error  # another one's way back must not wait for it
             continue
         except Exception as error:
             if isinstance(error, SerinusError) and not isinstance(error, InternalError):
@@ -135,6 +151,8 @@ def advance_rollouts(snapshot: Snapshot, store: Store, judge: Judge, *, epoch: i
                 store, store.rollouts.get(view.state.id), reason, snapshot.at, epoch=epoch
             )
         changed = changed or rollout is not view.rollout
+    if fault is not None:
+        raise fault
     return changed
 
 
@@ -142,15 +160,11 @@ def _advance(
     snapshot: Snapshot,
     view: RolloutView,
     groups: Mapping[str, Group],
-    store: Store,
+    desk: Desk,
     judge: Judge,
-    *,
-    epoch: int,
 ) -> StoredRollout:
     """What was asked of it, then a look; the rollout as it is afterwards."""
-    rollout = view.rollout
-    for wish in view.wishes:
-        rollout = _hear(store, rollout, wish, epoch=epoch)
+    rollout = _heard(desk, view)
     # A wish is looked at in the same turn: what a promote allows begins at once.
     now = replace(view, rollout=rollout)
     if not _is_worth_a_look(snapshot, now):
@@ -160,7 +174,21 @@ def _advance(
         snapshot, now, groups, verdicts=judged.verdicts, shadow_requests=judged.shadow_requests
     )
     event = Observed(snapshot.at, facts)
-    return _decide(store, rollout, event, epoch=epoch, judged=judged)
+    return _decide(desk, rollout, event, judged=judged)
+
+
+def _heard(desk: Desk, view: RolloutView) -> StoredRollout:
+    rollout = view.rollout
+    for place, wish in enumerate(view.wishes, start=1):
+        try:
+            rollout = _hear(desk, rollout, wish)
+        except STORE_FAULTS:
+            # A way back must not wait behind what can't be stored.
+            for later in view.wishes[place:]:
+                if later.verb == "abort":
+                    _hear(desk, rollout, later)
+            raise
+    return rollout
 
 
 def _is_worth_a_look(snapshot: Snapshot, view: RolloutView) -> bool:
@@ -189,43 +217,44 @@ def _judged(judge: Judge, view: RolloutView, at: datetime) -> Judgement:
         )
 
 
-def _hear(store: Store, rollout: StoredRollout, wish: Wish, *, epoch: int) -> StoredRollout:
+def _hear(desk: Desk, rollout: StoredRollout, wish: Wish) -> StoredRollout:
     event = event_of(wish.verb, wish.actor, wish.at, wish.data)
     try:
-        return _decide(store, rollout, event, epoch=epoch, wish=wish)
+        return _decide(desk, rollout, event, wish=wish)
     except (InvalidState, ResourceConflict) as refusal:
         data = {"verb": wish.verb, "why": refusal.message}
         entry = _entry(rollout, "wish_refused", wish.at, data, actor=wish.actor)
-        store.rollouts.drop_wish(wish.id, epoch=epoch, entries=[entry])
+        desk.retreats.heard(wish.rollout_id)
+        desk.store.rollouts.drop_wish(wish.id, epoch=desk.epoch, entries=[entry])
         _log.warning("wish_refused", rollout=rollout.state.id, verb=wish.verb, why=refusal.message)
         return rollout
 
 
 def _decide(
-    store: Store,
+    desk: Desk,
     rollout: StoredRollout,
     event: Event,
     *,
-    epoch: int,
     judged: Judgement | None = None,
     wish: Wish | None = None,
 ) -> StoredRollout:
     decision = decide(rollout.state, event)
     if decision.state == rollout.state and wish is None:
         return rollout
-    stored = store.rollouts.decide(
-        rollout,
-        decision.state,
-        decision.effects,
-        event.at,
-        epoch=epoch,
-        heard=[wish.id] if wish is not None else [],
-        entries=[_journal(rollout, decision, event, judged, wish)],
-    )
+    entry = _journal(rollout, decision, event, judged, wish)
+    heard = () if wish is None else (wish.id,)
+    act = None if wish is None else desk.retreats.act_of(rollout.state.id)
+    decided = Retreat(rollout, decision, event.at, entry, heard, act=act)
+    try:
+        stored = desk.retreats.keep(decided)
+    except STORE_FAULTS as error:
+        if is_retreat(rollout, decision):
+            desk.retreats.hold(replace(decided, why=error.message))
+        raise
     if judged is not None and judged.evidence:
         # What was decided by can be looked at, although evidence is kept only now and then.
         key, at = stored.state.evidence_key, event.at
-        store.rollouts.keep_evidence(stored.state.id, key, judged.evidence, at)
+        desk.store.rollouts.keep_evidence(stored.state.id, key, judged.evidence, at)
     if decision.state.phase is not rollout.state.phase:
         _log.info(
             "rollout_moved",

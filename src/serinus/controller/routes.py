@@ -10,24 +10,23 @@ from serinus.rollout.routing import routing
 from serinus.rollout.spec import GuardrailKind
 from serinus.traffic import EndpointRoutes, ReplicaAddress, ServedRoute, StageRoute, Unit, UnitKind
 
-__all__ = ["routes_of", "stage_of"]
+__all__ = ["routes_of", "stage_of", "weights_of"]
 
 
 def routes_of(
     snapshot: Snapshot, groups: dict[str, Group], cutting: set[str]
 ) -> tuple[EndpointRoutes, ...]:
-    """Routes of every endpoint that has any; those in ``cutting`` by their pending config."""
+    """Routes of every endpoint; those in ``cutting`` by their pending config."""
     routes = []
     for endpoint in sorted(snapshot.endpoints, key=lambda endpoint: endpoint.name):
         config = endpoint.pending if endpoint.id in cutting else endpoint.active
-        if config is None or endpoint.deleted:
+        if endpoint.deleted:
             continue
-        if endpoint.stopped:
-            # Its name stays, so that callers are told why.
-            routes.append(EndpointRoutes(endpoint.name, (), endpoint.default, stopped=True))
+        if config is None or endpoint.stopped:
+            routes.append(_silent(endpoint))
             continue
         view = snapshot.governing(endpoint.id)
-        weights = dict(config.weights) if view is None else _weights(view)
+        weights = dict(config.weights) if view is None else weights_of(view)
         served = tuple(
             _served(
                 snapshot,
@@ -56,6 +55,14 @@ def routes_of(
             )
         )
     return tuple(routes)
+
+
+def _silent(endpoint: Endpoint) -> EndpointRoutes:
+    """Of one that answers nobody: its name is there, so that callers are told why."""
+    unready = None if endpoint.stopped else endpoint.update
+    return EndpointRoutes(
+        endpoint.name, (), endpoint.default, stopped=endpoint.stopped, unready=unready
+    )
 
 
 def _caller(endpoint: Endpoint) -> Unit | None:
@@ -101,7 +108,8 @@ def _twins(view: RolloutView) -> tuple[str, ...]:
     return (view.control_name, *((view.candidate.name,) if self_test else ()))
 
 
-def _weights(view: RolloutView) -> dict[str, int]:
+def weights_of(view: RolloutView) -> dict[str, int]:
+    """Who gets which share under this rollout now, by served name."""
     wanted = routing(view.state)
     return {
         view.state.stable: wanted.stable_bp,

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from serinus.entities import ConfigUpdate
 from serinus.errors import (
     InvalidState,
     ResourceDoesNotExist,
@@ -55,6 +56,8 @@ class EndpointState:
     callers: Callers = _CALLERS
     #: Answers nobody, because somebody asked for that.
     stopped: bool = False
+    #: Set while no version of it has been ready: how its first update stands.
+    unready: ConfigUpdate | None = None
     #: Where requests are counted that were refused before anybody was chosen.
     meter: Meter = field(default_factory=lambda: Meter("", ""))
     #: Where the split has sent requests.
@@ -149,9 +152,7 @@ class DataPlane:
         """The endpoint of that name; raises ResourceDoesNotExist."""
         state = self._endpoints.get(name)
         if state is None:
-            raise ResourceDoesNotExist(
-                f"Endpoint with name '{name}' does not exist, or no version of it was ready so far."
-            )
+            raise ResourceDoesNotExist(f"Endpoint with name '{name}' does not exist.")
         return state
 
     def turned_away(self, path: str, status: int) -> None:
@@ -266,6 +267,7 @@ class DataPlane:
             stage,
             callers,
             endpoint.stopped,
+            endpoint.unready,
             self.meters.of(endpoint.name),
             self._routed(endpoint.name, weights),
             self._shelves.get(endpoint.name),
@@ -303,11 +305,31 @@ class DataPlane:
 
 
 def _refused(state: EndpointState, error: SerinusError) -> SerinusError:
-    """What to raise where nobody can be asked: for a stopped endpoint, that it is."""
+    """What to raise where nobody can be asked: for an endpoint that can't answer yet, or is
+    stopped, that it is so.
+    """
     if state.stopped:
         error = InvalidState(
             f"Endpoint '{state.name}' is stopped and answers nobody; start it again with POST "
             f"/api/2.0/serving-endpoints/{state.name}/config:start."
         )
+    elif state.unready is ConfigUpdate.IN_PROGRESS:
+        error = TemporarilyUnavailable(_why_not(state.name, state.unready), retry_after=1)
+    elif state.unready is not None:
+        # Clients try a 503 again for minutes, and this does not end by waiting.
+        error = InvalidState(_why_not(state.name, state.unready))
     state.meter.refuse(error.status)
     return error
+
+
+def _why_not(name: str, update: ConfigUpdate) -> str:
+    """How the first update of an endpoint stands that has never answered."""
+    where = f"GET /api/2.0/serving-endpoints/{name}"
+    match update:
+        case ConfigUpdate.IN_PROGRESS:
+            said = f"its first version is being prepared; {where} says how far it is"
+        case ConfigUpdate.NOT_UPDATING:
+            said = f"it has nothing to serve; give it a config with PUT {where[4:]}/config"
+        case _:
+            said = f"its first update did not succeed; {where} says why, under pending_config"
+    return f"Endpoint '{name}' is not ready ({update.value}): {said}."

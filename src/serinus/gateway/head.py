@@ -22,7 +22,9 @@ Headers = Sequence[tuple[bytes, bytes]]
 
 #: To look for a number in bytes takes a tenth of what bytes in bytes do.
 _UNDERSCORE = ord("_")
-_LOOKED_AT = frozenset((b"host", b"transfer-encoding", b"content-length", b"expect"))
+_LOOKED_AT = frozenset(
+    (b"host", b"authorization", b"transfer-encoding", b"content-length", b"expect")
+)
 #: A name or an address, and perhaps a port; nothing that could be taken for two hosts.
 _HOST = re.compile(rb"(?:[A-Za-z0-9._~%!$&'()*+=-]*|\[[0-9A-Fa-f:.]+\])(?::\d{0,5})?")
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
@@ -37,7 +39,7 @@ def check_headers(headers: Headers, version: str, max_body: int) -> bool:
 
     ``headers`` have lower-case names.
     """
-    hosts, expects = 0, False
+    hosts, tokens, expects = 0, 0, False
     for name, value in headers:
         if name not in _LOOKED_AT:
             if _UNDERSCORE in name:
@@ -49,6 +51,8 @@ def check_headers(headers: Headers, version: str, max_body: int) -> bool:
             hosts += 1
             if not _is_host(value):
                 raise BadRequest("The Host header is not the name of a host.")
+        elif name == b"authorization":
+            tokens += 1
         elif name == b"content-length":
             if int(value) > max_body:
                 raise too_large(max_body)
@@ -57,10 +61,19 @@ def check_headers(headers: Headers, version: str, max_body: int) -> bool:
         else:
             _check_expectation(value)
             expects = version == "1.1"
+    _check_counts(hosts, tokens, version)
+    return expects
+
+
+def _check_counts(hosts: int, tokens: int, version: str) -> None:
     if hosts != 1 and (hosts or version == "1.1"):
         found = f"{hosts} Host headers" if hosts else "no Host header"
         raise BadRequest(f"The request has {found}; it must have one.")
-    return expects
+    if tokens > 1:
+        # Two readers could take two of them for the caller.
+        raise BadRequest(
+            f"The request has {tokens} Authorization headers; it must not have more than one."
+        )
 
 
 @lru_cache(_REMEMBERED)

@@ -63,7 +63,8 @@ def parse(path: str, method: str) -> Ask:
         case _:
             raise _nothing(path)
     wanted = "POST" if ask.verb is Verb.INFER else "GET"
-    if method != wanted:
+    # Who asks for a head gets it from what a GET answers: load balancers look so after health.
+    if method != wanted and (method, wanted) != ("HEAD", "GET"):
         raise MethodNotAllowed(f"Send a {wanted} to {path}.")
     return ask
 
@@ -139,7 +140,9 @@ def answer(frame: Frame, model: str, version: bytes) -> bytes:
 
 def as_tensors(format_: Format, headers: Iterable[tuple[bytes, bytes]]) -> Format:
     """The format of a request whose tensors are in its JSON; raises BadRequest for others."""
-    if format_ is not Format.JSON or any(name == _BINARY for name, _ in headers):
+    if format_ is not Format.JSON:
+        raise BadRequest("Tensors come as JSON here: send content-type application/json.")
+    if any(name == _BINARY for name, _ in headers):
         raise BadRequest(
             "The binary tensor extension is not spoken here; send tensors as JSON (in Triton's "
             "client with binary_data=False)."
@@ -161,6 +164,8 @@ def error_body(error: SerinusError) -> bytes:
 
 def _pool(state: EndpointState, version: str) -> Pool:
     pool = state.pools.get(version)
+    if pool is None and not state.pools:
+        raise TemporarilyUnavailable(f"Model '{state.name}' is not ready.", retry_after=1)
     if pool is None:
         raise ResourceDoesNotExist(
             f"Model '{state.name}' has no version '{version}'; "

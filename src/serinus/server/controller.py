@@ -21,6 +21,7 @@ import structlog
 from uv import find_uv_bin
 
 from serinus import __version__
+from serinus.api.unstored import Standing
 from serinus.controller.bootstrap import endpoint_name, want_model
 from serinus.controller.collector import Collector
 from serinus.controller.counting import Counting
@@ -63,8 +64,10 @@ from serinus.server.layout import Layout
 from serinus.server.tls import scheme
 from serinus.server.webhook import post_json
 from serinus.settings import Settings
+from serinus.store.acts import Act
 from serinus.store.failures import StoreAway
 from serinus.store.repository import Store, StoreError
+from serinus.store.rollouts import Wish
 
 if TYPE_CHECKING:
     import uvicorn
@@ -74,6 +77,8 @@ __all__ = ["main"]
 _log = structlog.get_logger("serinus.controller")
 #: How long a replica may take for one answer of its verification.
 _ANSWER_S = 30.0
+#: How long an abort that can't be stored waits until every gateway has moved, and between looks.
+_MOVED_S, _LOOK_S = 10.0, 0.02
 
 
 def _now() -> datetime:
@@ -209,6 +214,18 @@ class _Controller:
     def _wake(self) -> None:
         self._loop.wake()
 
+    def _carried_out(self, wish: Wish, act: Act | None) -> Standing:
+        retreats, of = self._loop.retreats, wish.rollout_id
+        retreats.ask(wish, act)
+        self._wake()
+        for _ in range(round(_MOVED_S / _LOOK_S)):
+            if not retreats.waits(of):
+                return Standing.STORED
+            if retreats.in_force(of):
+                return Standing.IN_FORCE
+            time.sleep(_LOOK_S)
+        return Standing.ASKED
+
     def _routing(self, endpoint: str) -> Routing:
         newest, serving = settled(self._links.generations, time.sleep)
         return Routing(newest, serving, self._dividing.of(endpoint))
@@ -298,6 +315,7 @@ class _Controller:
             required=self._settings.auth == "required",
             acknowledged=self._links.acknowledged,
             scheme=scheme(self._settings),
+            way_back=self._carried_out,
             check=Supplies(self._vault.resolved, _hosts(self._settings)).check,
         )
         self._layout.controller_socket.unlink(missing_ok=True)

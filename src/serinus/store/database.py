@@ -5,9 +5,11 @@ nothing is ever read, changed and written back over somebody else's change.
 """
 
 import json
+import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -57,6 +59,8 @@ class Database:
         self._engine = engine
         event.listen(engine, "after_execute", _note_change)
         self._where = _where(engine.url)
+        #: Where it is kept on this machine; None for a server's.
+        self._file = _file(engine.url)
         self._busy_timeout_s = busy_timeout_s
         # Threads of one process queue here: SQLite's own lock is polled, and can starve one.
         self._writing = threading.Lock()
@@ -146,7 +150,7 @@ class Database:
                     retry_after=1,
                 ) from error
             raise StoreError(
-                f"The store {self._where} can't be used: {cause}. {_way_out(cause)}"
+                f"The store {self._where} can't be used: {cause}. {_way_out(cause, self._file)}"
             ) from error
 
     def _busy(self) -> StoreBusy:
@@ -241,6 +245,12 @@ def _where(url: URL) -> str:
     return f"{url.database} on {host}"
 
 
+def _file(url: URL) -> Path | None:
+    if url.get_backend_name() != "sqlite" or not url.database:
+        return None
+    return Path(url.database)
+
+
 def _is_away(error: DBAPIError) -> bool:
     """Whether the server is down, starting or stopping, not whether it refuses us."""
     state: str | None = getattr(error.orig, "sqlstate", None)
@@ -252,15 +262,32 @@ def _is_away(error: DBAPIError) -> bool:
     return gone and "FATAL" not in said
 
 
-def _way_out(cause: str) -> str:
+def _way_out(cause: str, file: Path | None) -> str:
     if "unable to open" in cause:
         return "Check that its folder exists and that this user may write there."
     if "readonly" in cause:
         return "Give this user the right to write to the file and its folder."
-    if "full" in cause or "No space left" in cause:
-        return "Make room on the disk."
+    if "is full" in cause or "No space left" in cause:
+        return _make_room(file)
     if "authentication failed" in cause or "does not exist" in cause:
         return "Check the user, the password and the database's name in SERINUS_STORE."
     if "not a database" in cause or "malformed" in cause:
         return "Restore it from a backup, or move it away to start with an empty one."
     return "Check the file, its disk and its rights."
+
+
+def _make_room(file: Path | None) -> str:
+    """Which disk to make room on, and what it has left."""
+    if file is None:
+        return "Make room on the disk of the database server. What is served goes on meanwhile."
+    folder = file.absolute().parent
+    try:
+        free = shutil.disk_usage(folder).free
+    except OSError as error:  # the folder itself is gone, or its disk
+        left = f"which can't be asked what it has left ({error.strerror})"
+    else:
+        left = f"which has {free:,} bytes left"
+    return (
+        f"Make room on the disk of {folder}, {left}, or look for a quota on it; what is served "
+        "goes on meanwhile, and nothing has to be restarted."
+    )

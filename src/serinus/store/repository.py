@@ -321,18 +321,21 @@ class Store:
         grants: tuple[Grant, ...] = (),
         *,
         epoch: int,
+        above: int = 0,
         journal: Sequence[JournalEntry] = (),
     ) -> RouteTable:
         """Make these the routes and the tokens in force, as the next generation.
 
-        The last table when nothing changed.
+        The last table when nothing changed. No generation up to ``above`` is given out: gateways
+        may have one of that number that the store knows nothing of.
         """
         with self._database.write() as connection:
             configs.fence(connection, epoch)
             last = routes_now(connection)
-            if last.endpoints == endpoints and last.grants == grants:
+            same = last.endpoints == endpoints and last.grants == grants
+            if same and last.generation >= above:
                 return last
-            table = RouteTable(last.generation + 1, endpoints, grants)
+            table = RouteTable(max(last.generation, above) + 1, endpoints, grants)
             connection.execute(
                 update(tables.routing).values(
                     generation=table.generation,

@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy.exc import IntegrityError
 
 from serinus.entities import Endpoint, EndpointConfig, ServedEntity
+from serinus.errors import SerinusError
 from serinus.store.failures import FencedOut
 from serinus.store.instants import from_millis, to_millis
 from serinus.store.journal import JournalEntry
@@ -97,6 +98,8 @@ class Memory:
 
     def __init__(self, tables: Tables | None = None) -> None:
         self.now = tables or Tables()
+        #: What writing raises, as on a disk that is full; None: nothing.
+        self.fault: SerinusError | None = None
 
     def copy(self) -> "Memory":
         """Another memory that begins as this one is."""
@@ -112,6 +115,8 @@ class Memory:
             raise FencedOut(
                 f"The controller of epoch {epoch} was replaced by that of epoch {self.now.epoch}."
             )
+        if self.fault is not None:
+            raise self.fault
         tables = self.now.copy()
         yield tables
         self.now = tables

@@ -1,5 +1,6 @@
 """Rollouts of a `FakeStore`: states, wishes, messages, policies, refused models, evidence."""
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -220,6 +221,19 @@ class FakeRollouts:
     ) -> tuple[JournalEntry, ...]:
         """See `Rollouts.journal`."""
         return self.entries(None, rollout_id, after, limit)
+
+    def entries_back_to(
+        self, rollout_id: str, found: Callable[[JournalEntry], bool], limit: int = 20
+    ) -> tuple[JournalEntry, ...]:
+        """See `Rollouts.entries_back_to`."""
+        newest: list[JournalEntry] = []
+        for entry in reversed(self.journal(rollout_id, limit=sys.maxsize)):
+            if len(newest) == limit:
+                break
+            newest.append(entry)
+            if found(entry):
+                break
+        return tuple(reversed(newest))
 
     def entries(
         self, endpoint_id: str | None, rollout_id: str | None, after: int, limit: int

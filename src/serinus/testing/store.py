@@ -22,6 +22,7 @@ from serinus.testing.memory import (
     config_copy,
     config_kept,
     instant,
+    plain,
 )
 from serinus.testing.rollouts import FakeRollouts
 from serinus.testing.verifications import FakeVerifications
@@ -193,6 +194,17 @@ class FakeStore:
                 append(tables, journal)
             return configs.endpoint_of(tables, row)
 
+    def set_echo(
+        self, name: str, key: str, value: object, at: datetime, *, journal: Sequence[JournalEntry]
+    ) -> Endpoint:
+        """See `Store.set_echo`."""
+        with self.memory.write() as tables:
+            row = configs.live(tables, name)
+            echo = plain({**row.bare.echo, key: value})
+            row = configs.update_endpoint(tables, row, at, replace(row.bare, echo=echo))
+            append(tables, journal)
+            return configs.endpoint_of(tables, row)
+
     def history(
         self, endpoint_id: str, *, before: int | None = None, limit: int = 20
     ) -> tuple[EndpointConfig, ...]:
@@ -252,6 +264,8 @@ class FakeStore:
                 environment=entity.environment,
                 deployment=entity.deployment,
                 deployment_message=entity.deployment_message,
+                form=entity.form,
+                form_reason=entity.form_reason,
                 build_log=entity.build_log[-BUILD_LOG_LIMIT:],
             )
             entities = tuple(saved if each is known else each for each in config.entities)
@@ -300,12 +314,16 @@ class FakeStore:
         grants: tuple[Grant, ...] = (),
         *,
         epoch: int,
+        above: int = 0,
         journal: Sequence[JournalEntry] = (),
     ) -> RouteTable:
         """See `Store.publish`."""
         with self.memory.write(epoch) as tables:
-            if tables.routes.endpoints != endpoints or tables.routes.grants != grants:
-                tables.routes = RouteTable(tables.routes.generation + 1, endpoints, grants)
+            last = tables.routes
+            same = last.endpoints == endpoints and last.grants == grants
+            if not same or last.generation < above:
+                generation = max(last.generation, above) + 1
+                tables.routes = RouteTable(generation, endpoints, grants)
                 append(tables, journal)
             return tables.routes
 
@@ -323,6 +341,17 @@ class FakeStore:
     ) -> tuple[JournalEntry, ...]:
         """See `Store.journal`."""
         return self.rollouts.entries(endpoint_id, None, after, limit)
+
+    def last_entry(
+        self, endpoint_id: str, kind: str, *, version: str | None = None
+    ) -> JournalEntry | None:
+        """See `Store.last_entry`."""
+        for entry in reversed(self.memory.now.journal):
+            if (entry.endpoint_id, entry.kind) == (endpoint_id, kind) and (
+                version in (None, entry.data.get("version"))
+            ):
+                return replace(entry, data=plain(entry.data))
+        return None
 
 
 def _new_row(endpoint: Endpoint, made: Sequence[EndpointConfig]) -> EndpointRow:

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import resource
 import socket
 import tempfile
 import threading
@@ -191,7 +190,3 @@ def within(seconds: float, true: Callable[[], bool]) -> bool:
             return False
         time.sleep(0.01)
     return True
-
-
-def files() -> tuple[int, int]:
-    return resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -58,6 +58,7 @@ MALFORMED = {
     ),
     "no Host": "GET /health HTTP/1.1\r\n\r\n",
     "two Hosts": f"{GET}host: other\r\n\r\n",
+    "two callers": f"{GET}authorization: Bearer a\r\nauthorization: Bearer b\r\n\r\n",
     "Host with two names": "GET /health HTTP/1.1\r\nhost: a, b\r\n\r\n",
     "Host with a path": "GET /health HTTP/1.1\r\nhost: a/b\r\n\r\n",
     "two content-lengths": f"{POST}content-length: 2\r\ncontent-length: 3\r\n\r\n{{}}x",

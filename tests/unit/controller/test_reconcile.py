@@ -74,7 +74,10 @@ def replica(
 
 
 def snapshot(*endpoints: Endpoint, replicas: Any = (), **changes: Any) -> Snapshot:
-    made = Snapshot(AT, endpoints, tuple(replicas), {}, {}, RouteTable(), 0, POLICY)
+    # As after the first turn: gateways know of endpoints that serve nothing yet.
+    silent = [each for each in endpoints if each.active is None and not each.deleted]
+    routes = tuple(EndpointRoutes(each.name, (), unready=each.update) for each in silent)
+    made = Snapshot(AT, endpoints, tuple(replicas), {}, {}, RouteTable(0, routes), 0, POLICY)
     return replace(made, **changes)
 
 
@@ -83,6 +86,26 @@ def only(actions: list[Any], kind: type) -> list[Any]:
 
 
 # --- an update, step by step ------------------------------------------------------------------
+
+
+def test_gateways_know_an_endpoint_before_any_version_of_it_is_ready() -> None:
+    """So that its callers are told to wait, and not that there is no such thing."""
+    new = updating(config(1, entity()))
+    [known] = only(reconcile(snapshot(new, published=RouteTable())), Publish)
+    assert known.endpoints == (EndpointRoutes("demo", (), unready=ConfigUpdate.IN_PROGRESS),)
+    failed = replace(new, update=ConfigUpdate.UPDATE_FAILED, default=True)
+    [known] = only(reconcile(snapshot(failed, published=RouteTable())), Publish)
+    [routes] = known.endpoints
+    assert (routes.default, routes.unready) == (True, ConfigUpdate.UPDATE_FAILED)
+    # With a version that serves, an update that fails is nobody's business but the API's.
+    serving = replace(failed, active=config(1, entity()))
+    [known] = only(reconcile(snapshot(serving)), Publish)
+    assert known.endpoints[0].unready is None
+    # One that was deleted before it ever served leaves the routes before it is forgotten.
+    gone = snapshot(replace(failed, deleted=True), published=RouteTable(1, (routes,)))
+    assert reconcile(gone) == [Publish(())]
+    assert reconcile(replace(gone, published=RouteTable(2), acknowledged=1)) == []
+    assert reconcile(replace(gone, published=RouteTable(2), acknowledged=2)) == [Purge("e1")]
 
 
 def test_a_new_entity_is_fetched_first() -> None:

@@ -75,6 +75,8 @@ def test_required_sends_a_failure_back_before_any_traffic(world: World) -> None:
     assert not state.exposed
     assert "gate golden (preprocessing.transform, first at S3)" in state.reason
     assert "row 2: expected 1.0, got 2.0" in state.reason
+    # The way out is a command that can be copied.
+    assert state.reason.endswith("serinus rollout retry e --waive-verification REASON")
     assert _most(world) == 0
     assert world.weights()["m-1"] == WHOLE
 

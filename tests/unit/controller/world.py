@@ -65,6 +65,9 @@ class Gateways:
     def acknowledged(self) -> int:
         return self.served
 
+    def highest(self) -> int:
+        return self.tables[-1].generation if self.tables else -1
+
     def catch_up(self) -> None:
         self.served = self.tables[-1].generation
 
@@ -87,11 +90,13 @@ class Deaf:
 class World:
     """One endpoint ``e``; models are known by number: ``models:/m/N`` has the digest ``dN``."""
 
-    def __init__(self, where: Path | str, judge: Judge = judge_nothing) -> None:
-        """``where``: a directory for a store, or a store's URL."""
+    def __init__(
+        self, where: Path | str, judge: Judge = judge_nothing, *, store: Any = None
+    ) -> None:
+        """``where``: a directory for a store, or a store's URL; ``store``: another one."""
         url = where if isinstance(where, str) else f"sqlite:///{where / 'serinus.db'}"
         self.at = START
-        self.store = Store.open(url)
+        self.store: Store = Store.open(url) if store is None else store
         self.engine = FakeEngine(clock=lambda: self.at)
         self.gateways = Gateways()
         self.posted: list[tuple[str, dict[str, Any]]] = []

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from serinus.entities import WHOLE
+from serinus.entities import WHOLE, ConfigUpdate
 from serinus.errors import (
     DeadlineExceeded,
     InvalidState,
     ResourceDoesNotExist,
     ResourceExhausted,
+    SerinusError,
     TemporarilyUnavailable,
 )
 from serinus.gateway.pool import NoAnswer, NoReplica
@@ -264,6 +265,39 @@ def test_an_empty_endpoint_is_unavailable_and_not_unknown() -> None:
         await stage.plane.apply(RouteTable(1, (EndpointRoutes("e", ()),)))
         with pytest.raises(TemporarilyUnavailable, match="nothing to serve"):
             await stage.ask()
+
+    run(scenario)
+
+
+@pytest.mark.parametrize(
+    ("update", "error", "said"),
+    [
+        (
+            ConfigUpdate.IN_PROGRESS,
+            TemporarilyUnavailable,
+            "its first version is being prepared; GET /api/2.0/",
+        ),
+        # A client would try a 503 again for minutes, in vain.
+        (ConfigUpdate.UPDATE_FAILED, InvalidState, "its first update did not succeed; GET /api/2"),
+        (ConfigUpdate.NOT_UPDATING, InvalidState, "PUT /api/2.0/serving-endpoints/e/config"),
+    ],
+)
+def test_an_endpoint_that_was_never_ready_says_why_whichever_way_it_is_asked(
+    update: ConfigUpdate, error: type[SerinusError], said: str
+) -> None:
+    async def scenario(stage: Stage) -> None:
+        await stage.plane.apply(RouteTable(1, (EndpointRoutes("e", (), unready=update),)))
+        assert not stage.plane.endpoint("e").ready
+        for served_name in (None, "a"):
+            with pytest.raises(error, match=rf"'e' is not ready \({update.value}"):
+                await stage.ask(served=served_name)
+        with pytest.raises(error) as caught:
+            await stage.ask()
+        assert said in caught.value.message
+        assert caught.value.retry_after == (1 if error is TemporarilyUnavailable else None)
+        assert stage.plane.meters.of("e").statuses == {error.status: 3}
+        with pytest.raises(ResourceDoesNotExist, match="'f' does not exist"):
+            stage.plane.endpoint("f")
 
     run(scenario)
 

@@ -5,10 +5,18 @@ import gzip
 import msgspec
 import pytest
 
-from serinus.errors import ResourceExhausted
-from serinus.gateway.oip import Ask, Verb, parse
+from serinus.entities import ConfigUpdate
+from serinus.errors import (
+    BadRequest,
+    MethodNotAllowed,
+    ResourceDoesNotExist,
+    ResourceExhausted,
+    TemporarilyUnavailable,
+)
+from serinus.gateway.oip import Ask, Verb, as_tensors, parse
 from serinus.gateway.prediction import compare, label
 from serinus.replica.protocol import Format, Frame, Kind
+from serinus.traffic import EndpointRoutes, RouteTable
 from tests.unit.gateway.plane import Stage, run, served
 from tests.unit.gateway.test_app import FakePlane, Reply, call
 
@@ -106,6 +114,23 @@ def test_what_a_model_takes_is_asked_of_a_replica_and_counts_as_nobodys_request(
     run(scenario)
 
 
+def test_a_model_of_which_nothing_is_ready_yet_is_there_and_not_ready() -> None:
+    async def scenario(stage: Stage) -> None:
+        from serinus.gateway import oip
+
+        unready = EndpointRoutes("e", (), unready=ConfigUpdate.IN_PROGRESS)
+        await stage.plane.apply(RouteTable(1, (unready,)))
+        for version in (None, "v1"):
+            with pytest.raises(TemporarilyUnavailable, match="'e' is not ready"):
+                oip.static(Ask(Verb.MODEL_READY, "e", version), stage.plane, "1")
+            with pytest.raises(TemporarilyUnavailable, match="'e' is not ready"):
+                await oip.described(Ask(Verb.MODEL, "e", version), stage.plane)
+        with pytest.raises(ResourceDoesNotExist):
+            oip.static(Ask(Verb.MODEL_READY, "nobody"), stage.plane, "1")
+
+    run(scenario)
+
+
 def test_answers_in_tensors_are_read_as_predictions() -> None:
     plain = b'{"predictions":[1.0,2.0]}'
     assert label(ANSWER) == label(plain)
@@ -123,3 +148,18 @@ def test_the_server_is_ready_once_it_has_routes() -> None:
     Waiting.generation = 0
     assert _ask(Waiting(), "/v2/health/ready", "GET").status == 200
     assert _ask(Waiting(), "/v2/health/live", "GET").status == 200
+
+
+def test_a_head_is_answered_where_a_get_is_and_nowhere_else() -> None:
+    for path in ("/v2/health/live", "/v2/health/ready", "/v2/models/e/ready", "/v2"):
+        assert parse(path, "HEAD") == parse(path, "GET")
+    with pytest.raises(MethodNotAllowed):
+        parse("/v2/models/e/infer", "HEAD")
+
+
+def test_only_json_holds_tensors_and_the_answer_says_which_was_wrong() -> None:
+    assert as_tensors(Format.JSON, []) is Format.OIP
+    with pytest.raises(BadRequest, match="content-type application/json"):
+        as_tensors(Format.CSV, [])
+    with pytest.raises(BadRequest, match="binary_data=False"):
+        as_tensors(Format.JSON, [(b"inference-header-content-length", b"9")])

@@ -78,6 +78,26 @@ def test_the_journal_keeps_everything_in_order(store, at, later):
     assert store.journal("id-fraud") == entries[:2]
 
 
+def test_no_generation_is_given_out_that_a_gateway_may_have(store, routes):
+    epoch = store.take_epoch()
+    assert store.publish(routes, epoch=epoch).generation == 1
+    assert store.publish((), epoch=epoch, above=7).generation == 8
+    assert store.publish((), epoch=epoch, above=8).generation == 8
+    # The same routes again, but above what a gateway has.
+    assert store.publish((), epoch=epoch, above=9).generation == 10
+    assert store.routes() == RouteTable(10)
+
+
+def test_the_last_entry_of_a_kind_and_of_a_version_is_found(store, at):
+    told = [entry(at, "told", version="1", n=n) for n in range(2)]
+    store.append([*told, entry(at, "told", version="2"), entry(at, "other", version="1")])
+    kept = store.journal()
+    assert store.last_entry("id-fraud", "told") == kept[2]
+    assert store.last_entry("id-fraud", "told", version="1") == kept[1]
+    assert store.last_entry("id-fraud", "told", version="3") is None
+    assert store.last_entry("id-other", "told") is None
+
+
 def test_the_journal_is_written_with_the_change_or_not_at_all(store, make_endpoint, routes, at):
     endpoint = store.create_endpoint(make_endpoint(), journal=[entry(at, "created")])
     bad = JournalEntry("ann", "bad", at, data={"not": object()})

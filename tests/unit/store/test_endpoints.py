@@ -171,7 +171,13 @@ def test_progress_of_one_entity_leaves_the_wish_and_the_others_alone(store, make
     endpoint = store.create_endpoint(make_endpoint())
     first, second = endpoint.pending.entities
     ready = replace(
-        first, deployment=Deployment.READY, deployment_message="", model=None, replicas=60
+        first,
+        deployment=Deployment.READY,
+        deployment_message="",
+        model=None,
+        replicas=60,
+        form="onnx",
+        form_reason="they agree",
     )
     assert store.save_entity(endpoint.id, 1, ready)
     assert store.endpoint("fraud").pending.entities == (
@@ -293,3 +299,7 @@ def test_tags_are_changed_and_what_is_echoed_is_kept(store, make_endpoint, later
     echoed = store.set_fields("fraud", at=later, echo={"ai_gateway": {"x": [1, None]}})
     assert echoed.echo == {"ai_gateway": {"x": [1, None]}}
     assert store.endpoint("fraud") == echoed
+    more = store.set_echo("fraud", "email", ["a"], later, journal=[entry])
+    assert more.echo == {"ai_gateway": {"x": [1, None]}, "email": ["a"]}
+    assert store.endpoint("fraud") == more
+    assert len(store.journal(endpoint.id)) == 2

@@ -1,5 +1,6 @@
 """Opening a store: its tables, and what is said of a store that can't be opened."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -135,8 +136,11 @@ def test_the_disk_being_full_is_said_and_nothing_is_half_written(store, make_end
         for number in range(200):
             store.create_endpoint(make_endpoint(f"e{number}"))
 
-    with pytest.raises(StoreError, match="Make room on the disk"):
+    with pytest.raises(StoreError) as caught:
         fill()
+    folder = re.escape(str(Path(store._database._engine.url.database).parent))
+    said = rf"Make room on the disk of {folder}, which has \d{{1,3}}(,\d{{3}})* bytes left,"
+    assert re.search(said, caught.value.message), caught.value.message
     endpoints = store.endpoints()
     assert all(entity in endpoint.pending.entities for endpoint in endpoints)
     assert len(endpoints) < 200

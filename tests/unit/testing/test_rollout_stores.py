@@ -249,6 +249,24 @@ def test_wishes_come_in_their_order_and_only_for_rollouts_that_are(store) -> Non
     assert [entry.kind for entry in store.rollouts.journal("r1")] == ["wish_refused"]
 
 
+def test_the_journal_is_read_back_to_what_is_looked_for(store) -> None:
+    _begun(store)
+    told = [JournalEntry("me", kind, AT, _ID, rollout_id="r1") for kind in "abcd"]
+    store.append([*told, JournalEntry("me", "e", AT, _ID)])
+
+    def kinds(wanted: str, limit: int = 20) -> str:
+        back = store.rollouts.entries_back_to("r1", lambda entry: entry.kind == wanted, limit)
+        return "".join(entry.kind for entry in back)
+
+    assert (kinds("b"), kinds("none"), kinds("a", limit=2), kinds("d")) == (
+        "bcd",
+        "abcd",
+        "cd",
+        "d",
+    )
+    assert store.rollouts.entries_back_to("another", lambda _: True) == ()
+
+
 def test_messages_wait_until_they_are_due_and_done(store) -> None:
     epoch = store.take_epoch()
     begun = _begun(store)
