@@ -15,7 +15,9 @@ from typing import Any
 import cloudpickle
 import numpy as np
 
-__all__ = ["AT_IMPORT", "row", "save"]
+from bench.hostile_model import save as write
+
+__all__ = ["row", "save"]
 
 cloudpickle.register_pickle_by_value(__import__(__name__, fromlist=["*"]))
 
@@ -157,27 +159,7 @@ class Hostile:
         return [x]
 
 
-#: What may be done at import, too.
-AT_IMPORT = ("exit", "sys_exit", "segv", "hang", "print_gigabyte")
-
-_CARD = """
-flavors:
-  python_function:
-    loader_module: mlflow.sklearn
-    model_path: model.pkl
-    predict_fn: predict
-    env: {}
-  sklearn:
-    pickled_model: model.pkl
-    serialization_format: cloudpickle
-signature:
-  inputs: '[{"type": "string", "name": "how"}, {"type": "double", "name": "x"}]'
-"""
-
-
 def save(path: Path, at_import: str = "") -> Path:
     """Write the model into a directory that doesn't exist yet."""
-    path.mkdir(parents=True)
-    (path / "MLmodel").write_text(_CARD)
-    (path / "model.pkl").write_bytes(cloudpickle.dumps(Hostile(at_import)))
-    return path
+    inputs = '[{"type": "string", "name": "how"}, {"type": "double", "name": "x"}]'
+    return write(path, Hostile(at_import), inputs)

@@ -337,7 +337,9 @@ def test_the_phrases_by_which_this_client_retries_are_those_that_errors_avoid():
         for node in ast.walk(ast.parse(listed[: listed.index("]") + 1]))
         if isinstance(node, ast.Assign)
     ]
-    for phrase in ast.literal_eval(theirs):
+    phrases = ast.literal_eval(theirs)
+    assert phrases
+    for phrase in phrases:
         assert any(ours in phrase for ours in RETRIED), phrase
 
 

@@ -2,9 +2,9 @@
 
 from fastapi import Request
 
-from serinus.api.admission import ANONYMOUS, caller_of
+from serinus.api.admission import caller_of
 
-__all__ = ["ANONYMOUS", "actor_of"]
+__all__ = ["actor_of"]
 
 
 def actor_of(request: Request) -> str:

@@ -10,6 +10,7 @@ from serinus.api.actor import actor_of
 from serinus.api.answers import json_answer
 from serinus.api.rate_limits import limits_from, limits_reply
 from serinus.api.schemas import AiGateway
+from serinus.api.settling import Settling
 from serinus.api.shapes import AiGatewayReply
 from serinus.errors import NotImplementedHere
 from serinus.store.journal import JournalEntry
@@ -37,11 +38,9 @@ def kept_of(wanted: AiGateway) -> dict[str, Any]:
 class AiGatewayCalls:
     """Handlers over one store."""
 
-    def __init__(
-        self, store: Store, *, wake: Callable[[], None], clock: Callable[[], datetime]
-    ) -> None:
+    def __init__(self, store: Store, settling: Settling, *, clock: Callable[[], datetime]) -> None:
         self._store = store
-        self._wake = wake
+        self._settling = settling
         self._clock = clock
 
     def router(self) -> APIRouter:
@@ -60,6 +59,6 @@ class AiGatewayCalls:
         self._store.set_echo(name, "ai_gateway", kept, at, journal=[entry])
         if limits != endpoint.rate_limits:
             self._store.set_fields(name, at=at, rate_limits=limits)
-            self._wake()
+            self._settling.wait(name)
         shown = {**kept, "rate_limits": limits_reply(limits)} if limits else kept
         return json_answer(shown)

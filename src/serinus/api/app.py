@@ -42,6 +42,7 @@ from serinus.api.stopping import StopCalls
 from serinus.api.supplies import Check, anything
 from serinus.api.tags import TagCalls
 from serinus.api.tokens import TokenCalls
+from serinus.api.unstored import WayBack
 from serinus.api.verifying import VerificationCalls
 from serinus.errors import SerinusError
 from serinus.parity.diagnosis.values import Routing
@@ -72,6 +73,7 @@ def create_app(
     acknowledged: Callable[[], int] | None = None,
     check: Check = anything,
     scheme: str = "http",
+    way_back: WayBack | None = None,
     random: Callable[[int], bytes] = secrets.token_bytes,
 ) -> FastAPI:
     """The API. ``replica_logs(endpoint_id, served_name)``; ``new_id`` makes 32 hex digits.
@@ -86,6 +88,7 @@ def create_app(
     ``required``: whether each caller must have a token. ``acknowledged``: the generation of routes
     that every gateway has. ``check``: refuses a config that this server lacks something for.
     ``scheme``: what callers' URLs begin with. ``random(n)``: n bytes that nobody can guess.
+    ``way_back``: has an abort carried out that can't be stored.
     ``patience_s``: how long the start of a rollout waits for the one before to be rolled back.
     """
     app = FastAPI(
@@ -104,9 +107,9 @@ def create_app(
     app.exception_handler(HTTPException)(on_http_error)
     app.exception_handler(RequestValidationError)(on_validation_error)
     starter = Starter(store, wake=wake, clock=clock, new_id=new_id, patience_s=patience_s)
-    serving = Serving(store, starter, wake=wake, clock=clock, new_id=new_id, check=check)
-    bundles = Bundles(model_directory)
     settling = Settling(store, wake=wake, acknowledged=acknowledged)
+    serving = Serving(store, starter, settling, wake=wake, clock=clock, new_id=new_id, check=check)
+    bundles = Bundles(model_directory)
     assembly = Assembly(
         store,
         refresh=refresh_live,
@@ -119,15 +122,15 @@ def create_app(
     for calls in (
         serving,
         LogCalls(store, replica_logs),
-        StopCalls(store, reply=serving.reply, wake=wake, clock=clock),
+        StopCalls(store, settling, reply=serving.reply, wake=wake, clock=clock),
         TagCalls(store, clock=clock),
-        AiGatewayCalls(store, wake=wake, clock=clock),
+        AiGatewayCalls(store, settling, clock=clock),
         NotificationCalls(store, clock=clock),
         MetricCalls(store, vitals=vitals, clock=clock),
         PrometheusCalls(condition),
         OpenApiCalls(store, model_directory),
         HistoryCalls(store),
-        RolloutCalls(store, starter, wake=wake, clock=clock, check=check),
+        RolloutCalls(store, starter, wake=wake, clock=clock, check=check, way_back=way_back),
         Policies(store, clock=clock, wake=wake),
         VerificationCalls(store, wake=wake, clock=clock, bundles=bundles),
         Skews(
@@ -142,7 +145,7 @@ def create_app(
         Events(store),
         TokenCalls(store, settling, clock=clock, random=random),
         Permissions(store, settling),
-        RateLimitCalls(store, wake=wake, clock=clock),
+        RateLimitCalls(store, settling, clock=clock),
         AuditCalls(store),
     ):
         app.include_router(calls.router())

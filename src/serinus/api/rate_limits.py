@@ -10,6 +10,7 @@ from serinus.api.access_shapes import RateLimitsReply
 from serinus.api.actor import actor_of
 from serinus.api.answers import json_answer
 from serinus.api.schemas import PutRateLimits, RateLimitInput
+from serinus.api.settling import Settling
 from serinus.entities import RateLimit
 from serinus.errors import InvalidParameterValue, NotImplementedHere
 from serinus.store.journal import JournalEntry
@@ -57,11 +58,9 @@ def _limit(wanted: RateLimitInput) -> RateLimit:
 class RateLimitCalls:
     """Handlers over one store."""
 
-    def __init__(
-        self, store: Store, *, wake: Callable[[], None], clock: Callable[[], datetime]
-    ) -> None:
+    def __init__(self, store: Store, settling: Settling, *, clock: Callable[[], datetime]) -> None:
         self._store = store
-        self._wake = wake
+        self._settling = settling
         self._clock = clock
 
     def router(self) -> APIRouter:
@@ -80,5 +79,5 @@ class RateLimitCalls:
             actor_of(request), "rate_limits_set", at, endpoint.id, {"rate_limits": shown}
         )
         self._store.set_fields(name, at=at, rate_limits=limits, journal=[entry])
-        self._wake()
+        self._settling.wait(name)
         return json_answer({"rate_limits": shown})

@@ -1,6 +1,6 @@
 """From a stored rollout and its journal to the JSON of our own calls. It decides nothing."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -28,13 +28,19 @@ _PAGE = 1000
 
 
 def rollout_resource(
-    rollout: StoredRollout, journal: Iterable[JournalEntry], at: datetime
+    rollout: StoredRollout,
+    journal: Iterable[JournalEntry],
+    judged: Sequence[Mapping[str, Any]],
+    at: datetime,
 ) -> dict[str, Any]:
-    """A rollout as it is now. Fields may be added; these stay."""
+    """A rollout as it is now. Fields may be added; these stay.
+
+    ``judged`` is what its guardrails say now; without it, the journal's last word stands.
+    """
     state = rollout.state
     spec = to_mapping(state.spec)
     steps = to_mapping(replace(state.spec, steps=steps_of(state)))["steps"]
-    guardrails = _guardrails(state, journal)
+    guardrails = _guardrails(state, journal, judged)
     tested = {"self_test": self_test_resource(state, guardrails)} if state.spec.self_test else {}
     return {
         "id": state.id,
@@ -88,8 +94,10 @@ def settles_verdicts(entry: JournalEntry) -> bool:
     return decided and ("verdicts" in entry.data or entry.data.get("event") == "retry")
 
 
-def evidence_resource(rollout: StoredRollout, journal: Iterable[JournalEntry]) -> dict[str, Any]:
-    """What the journal's verdicts say: the last ones of all, and the last ones of each stage."""
+def evidence_resource(
+    rollout: StoredRollout, journal: Iterable[JournalEntry], judged: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """What the verdicts say: those of now, and the last ones of each stage."""
     entries = list(journal)
     stages: dict[int, dict[str, Any]] = {}
     for entry in entries:
@@ -107,7 +115,12 @@ def evidence_resource(rollout: StoredRollout, journal: Iterable[JournalEntry]) -
             },
         )
         stage["guardrails"] = data.get("verdicts", stage["guardrails"])
-    return {"guardrails": _guardrails(rollout.state, entries), "stages": list(stages.values())}
+    if judged and rollout.state.stage in stages:
+        stages[rollout.state.stage]["guardrails"] = list(judged)
+    return {
+        "guardrails": _guardrails(rollout.state, entries, judged),
+        "stages": list(stages.values()),
+    }
 
 
 def journal_of(store: Store, rollout_id: str) -> Iterator[JournalEntry]:
@@ -129,12 +142,15 @@ def _age(since: datetime | None, at: datetime) -> float | None:
     return None if since is None else max(0.0, (at - since).total_seconds())
 
 
-def _guardrails(state: RolloutState, journal: Iterable[JournalEntry]) -> list[dict[str, Any]]:
+def _guardrails(
+    state: RolloutState, journal: Iterable[JournalEntry], judged: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
     """The newest verdicts of this attempt; a guardrail of which nothing was said is NO_DATA."""
     said: list[dict[str, Any]] = []
     for entry in journal:
         if entry.kind == "rollout_decided":
             said = [] if entry.data.get("event") == "retry" else entry.data.get("verdicts", said)
+    said = [dict(each) for each in judged] or said
     silent = [
         guardrail.name
         for guardrail in state.spec.guardrails

@@ -23,6 +23,7 @@ from serinus.api.bodies import (
 )
 from serinus.api.cautioned import caution_entry, caution_of
 from serinus.api.counts import counts_resource
+from serinus.api.judged import judged_now
 from serinus.api.policy import policy_of, spec_of
 from serinus.api.replay import replay_resource
 from serinus.api.resources import (
@@ -43,12 +44,14 @@ from serinus.api.starting import Starter
 from serinus.api.supplies import Check
 from serinus.api.target import Target, candidate_target, self_test_target
 from serinus.api.undoing import undo_spec, undo_target
+from serinus.api.unstored import UNSTORED, WayBack, carried_out
 from serinus.api.verbs import check_verb
 from serinus.api.verifying import rollout_verification
 from serinus.entities import Endpoint, EndpointConfig
 from serinus.errors import ResourceDoesNotExist
+from serinus.store.failures import StoreAway, StoreBusy, StoreError
 from serinus.store.repository import Store
-from serinus.store.rollouts import StoredRollout
+from serinus.store.rollouts import StoredRollout, Wish
 
 __all__ = ["RolloutCalls"]
 
@@ -70,8 +73,13 @@ class RolloutCalls:
         wake: Callable[[], None],
         clock: Callable[[], datetime],
         check: Check,
+        way_back: WayBack | None = None,
     ) -> None:
-        """``check`` refuses a candidate that this server lacks something for."""
+        """``check`` refuses a candidate that this server lacks something for.
+
+        ``way_back`` has an abort carried out that can't be stored.
+        """
+        self._way_back = way_back
         self._store = store
         self._check = check
         self._starter = starter
@@ -194,7 +202,8 @@ class RolloutCalls:
     def evidence(self, name: str, rollout_id: str) -> Response:
         """What the guardrails said last, and at the end of each stage."""
         rollout = self._rollout(name, rollout_id)
-        said = evidence_resource(rollout, journal_of(self._store, rollout.state.id))
+        entries = journal_of(self._store, rollout.state.id)
+        said = evidence_resource(rollout, entries, judged_now(self._store, rollout.state))
         return json_answer({**said, **counts_resource(self._store, rollout.state)})
 
     def replay(self, name: str, rollout_id: str) -> Response:
@@ -223,7 +232,13 @@ class RolloutCalls:
     ) -> Response:
         rollout, actor, at = self._rollout(name, rollout_id), actor_of(request), self._clock()
         check_verb(self._store, rollout, verb, actor, at, data)
-        self._store.rollouts.wish(rollout.state.id, verb, actor, at, dict(data))
+        try:
+            self._store.rollouts.wish(rollout.state.id, verb, actor, at, dict(data))
+        except (StoreError, StoreBusy, StoreAway) as error:
+            if verb != "abort" or self._way_back is None:
+                raise
+            wish = Wish(UNSTORED, rollout.state.id, verb, actor, at, dict(data))
+            carried_out(self._way_back, wish, rollout.state, error)
         if verb in _ONWARDS:
             entries = caution_entry(
                 self._store, rollout.endpoint_id, rollout.state, actor, verb, at
@@ -244,13 +259,17 @@ class RolloutCalls:
     def _current(self, endpoint: Endpoint) -> StoredRollout:
         found = self._store.rollouts.of_endpoint(endpoint.id)
         if not found:
-            raise ResourceDoesNotExist(f"Endpoint '{endpoint.name}' has had no rollout yet.")
+            raise ResourceDoesNotExist(
+                f"Endpoint '{endpoint.name}' has had no rollout yet. Start one: serinus rollout "
+                f"start {endpoint.name} --candidate URI"
+            )
         return next((each for each in found if not each.state.phase.terminal), found[0])
 
     def _resource(self, rollout: StoredRollout) -> dict[str, Any]:
         entries = self._store.rollouts.entries_back_to(rollout.state.id, settles_verdicts)
+        judged = judged_now(self._store, rollout.state)
         return {
-            **rollout_resource(rollout, entries, self._clock()),
+            **rollout_resource(rollout, entries, judged, self._clock()),
             "verification": rollout_verification(self._store, rollout),
             "caution": caution_of(self._store, rollout.endpoint_id, rollout.state),
         }

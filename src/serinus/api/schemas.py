@@ -18,7 +18,6 @@ from pydantic import (
 )
 
 from serinus.api.bodies import Text
-from serinus.entities import WHOLE
 
 __all__ = [
     "MAX_TAGS",
@@ -42,7 +41,6 @@ __all__ = [
 MAX_SERVED = 64
 MAX_REPLICAS = 64
 MAX_TAGS = 256
-_PERCENT = WHOLE // 100
 
 
 def _percentage(value: object) -> int:

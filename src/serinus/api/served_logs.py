@@ -80,13 +80,18 @@ class LogCalls:
         configs: tuple[EndpointConfig | None, ...] = (endpoint.pending, endpoint.active)
         if version is not None:
             configs = (self._store.config(endpoint.id, version),)
+        if configs == (None,):
+            raise ResourceDoesNotExist(
+                f"Endpoint '{endpoint.name}' has no such config version: {version}. "
+                f"GET /api/serinus/v1/endpoints/{endpoint.name}/configs lists those there are."
+            )
         for config in configs:
             if config is not None and (entity := config.entity(served)) is not None:
                 return entity, version is not None
         names = sorted({entity.name for config in configs if config for entity in config.entities})
         raise ResourceDoesNotExist(
             f"Served model '{served[:80]}' does not exist in endpoint '{endpoint.name}'. "
-            f"It has: {', '.join(names) or 'no such config version'}."
+            f"It has: {', '.join(names) or 'none'}."
         )
 
 

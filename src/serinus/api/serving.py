@@ -22,6 +22,7 @@ from serinus.api.rate_limits import limits_from
 from serinus.api.repeats import repeats_create, repeats_rollout, repeats_update
 from serinus.api.replies import endpoint_reply
 from serinus.api.schemas import CreateEndpoint, PutConfig
+from serinus.api.settling import Settling
 from serinus.api.shapes import EndpointPage, EndpointReply, Nothing
 from serinus.api.split import serving_now
 from serinus.api.starting import Starter
@@ -47,6 +48,7 @@ class Serving:
         self,
         store: Store,
         starter: Starter,
+        settling: Settling,
         *,
         wake: Callable[[], None],
         clock: Callable[[], datetime],
@@ -57,6 +59,7 @@ class Serving:
         self._store = store
         self._check = check
         self._starter = starter
+        self._settling = settling
         self._wake = wake
         self._clock = clock
         self._new_id = new_id
@@ -195,7 +198,7 @@ class Serving:
         self._store.delete_endpoint(
             name, at, journal=[_entry(actor_of(request), "endpoint_deleted", endpoint, at)]
         )
-        self._wake()
+        self._settling.wait(name)
         return json_answer({})
 
     def reply(self, endpoint: Endpoint, request: Request) -> Response:

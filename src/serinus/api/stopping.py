@@ -6,6 +6,7 @@ from datetime import datetime
 from fastapi import APIRouter, Request, Response
 
 from serinus.api.actor import actor_of
+from serinus.api.settling import Settling
 from serinus.api.shapes import EndpointReply
 from serinus.api.starting import live_rollout
 from serinus.entities import Endpoint
@@ -24,12 +25,14 @@ class StopCalls:
     def __init__(
         self,
         store: Store,
+        settling: Settling,
         *,
         reply: Callable[[Endpoint, Request], Response],
         wake: Callable[[], None],
         clock: Callable[[], datetime],
     ) -> None:
         self._store = store
+        self._settling = settling
         self._reply = reply
         self._wake = wake
         self._clock = clock
@@ -55,7 +58,7 @@ class StopCalls:
         stopped = self._store.stop_endpoint(
             name, at, journal=[_entry("endpoint_stopped", endpoint, request, at)]
         )
-        self._wake()
+        self._settling.wait(name)
         return self._reply(stopped, request)
 
     def start(self, name: str, request: Request) -> Response:

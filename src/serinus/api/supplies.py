@@ -6,6 +6,7 @@ keep or tell a secret's value.
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 
+from serinus.engine.registry import check_uri
 from serinus.engine.remote import check_remote, is_remote
 from serinus.entities import ServedEntity
 
@@ -31,6 +32,7 @@ class Supplies:
     def check(self, entities: Iterable[ServedEntity]) -> None:
         """See `Check`."""
         for each in entities:
+            check_uri(each.model_uri)
             if is_remote(each.model_uri):
                 check_remote(each.model_uri, self._hosts)
             self._resolved(each.environment_vars)

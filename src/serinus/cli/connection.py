@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from serinus.cli.output import Exit, fail
+from serinus.cli.output import Exit, fail, refused
 from serinus.errors import SerinusError
 
 if TYPE_CHECKING:
@@ -24,15 +24,6 @@ __all__ = [
 ]
 
 DEFAULT_SERVER = "http://127.0.0.1:8080"
-
-#: What says that the command is wrong, and nothing of what it asks about: a mistyped name must not
-#: look to a script like a model that is at fault.
-_WRONG_COMMAND = frozenset(
-    {
-        *("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "BAD_REQUEST"),
-        *("UNAUTHENTICATED", "PERMISSION_DENIED", "NOT_IMPLEMENTED"),
-    }
-)
 
 ServerOption = Annotated[
     str, typer.Option("--server", envvar="SERINUS_SERVER", help="URL of the server")
@@ -80,8 +71,7 @@ def spoken() -> Iterator[None]:
     except UpdateFailed as error:
         fail(str(error), Exit.FINDING)
     except SerinusError as error:
-        wrong = error.code in _WRONG_COMMAND
-        fail(f"{error.message} ({error.code})", Exit.USAGE if wrong else Exit.FINDING)
+        refused(error)
 
 
 def who() -> str:

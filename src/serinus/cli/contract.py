@@ -11,8 +11,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from serinus.cli.output import Exit, Output, OutputOption, fail, note, show_json, stderr
+from serinus.cli.output import (
+    Exit,
+    Output,
+    OutputOption,
+    fail,
+    note,
+    refused,
+    show_json,
+    stderr,
+)
 from serinus.errors import SerinusError
+from serinus.parity.canonical import ContractBroken
 
 if TYPE_CHECKING:
     from serinus.parity.folder import Bundle
@@ -183,8 +193,10 @@ def _told() -> Iterator[None]:
     """What goes wrong becomes one sentence and an exit code."""
     try:
         yield
-    except SerinusError as error:
+    except ContractBroken as error:  # the model is there, and what it brings is at fault
         fail(f"{error.message} ({error.code})", Exit.FINDING)
+    except SerinusError as error:
+        refused(error)
     except ImportError as error:
         fail(f"{error}; install what the model needs beside serinus", Exit.USAGE)
 

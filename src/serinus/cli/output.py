@@ -9,7 +9,29 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-__all__ = ["Exit", "Output", "OutputOption", "fail", "note", "show_json", "stderr", "stdout"]
+from serinus.errors import SerinusError
+
+__all__ = [
+    "Exit",
+    "Output",
+    "OutputOption",
+    "fail",
+    "note",
+    "refused",
+    "show_json",
+    "stderr",
+    "stdout",
+]
+
+
+#: What says that the command is wrong, and nothing of what it asks about: a mistyped name must not
+#: look to a script like a model that is at fault.
+_WRONG_COMMAND = frozenset(
+    {
+        *("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "BAD_REQUEST"),
+        *("UNAUTHENTICATED", "PERMISSION_DENIED", "NOT_IMPLEMENTED"),
+    }
+)
 
 
 class Exit(IntEnum):
@@ -58,3 +80,9 @@ def fail(text: str, code: Exit = Exit.FINDING) -> NoReturn:
     """Say what is wrong and end the command."""
     stderr().print(f"[bold red]error:[/] {escape(text)}", soft_wrap=True)
     raise typer.Exit(code)
+
+
+def refused(error: SerinusError) -> NoReturn:
+    """End the command with what was refused: 2 where the command itself is wrong, else 1."""
+    wrong = error.code in _WRONG_COMMAND
+    fail(f"{error.message} ({error.code})", Exit.USAGE if wrong else Exit.FINDING)

@@ -15,7 +15,14 @@ from serinus.cli.connection import (
     connected,
 )
 from serinus.cli.output import Output, OutputOption, note, show_json, stdout
-from serinus.cli.rollout_lines import entry_line, past, stands, verification_line
+from serinus.cli.rollout_lines import (
+    entry_line,
+    past,
+    stands,
+    verification_line,
+    waits,
+    ways,
+)
 from serinus.cli.rollout_options import IdOption, SpecOption, StepsOption, StrategyOption, spec_of
 from serinus.cli.rollout_plan import plan
 from serinus.cli.rollout_replay import replay
@@ -109,7 +116,7 @@ def status(
         found = client.rollout(endpoint, id_)
         if watch:
             _follow(client, endpoint, found["id"], timeout, output)
-    _show(found, output)
+    _show(found, output, named=id_ != "current")
 
 
 @rollout.command("promote")
@@ -303,14 +310,17 @@ def _follow(
     raise typer.Exit(code)
 
 
-def _show(found: dict[str, Any], output: Output) -> None:
+def _show(found: dict[str, Any], output: Output, *, named: bool = False) -> None:
     if output is Output.JSON:
         show_json(found)
         return
     out = stdout()
     out.print(stands(found), markup=False, soft_wrap=True)
     out.print(f"{found['stable']} → {found['candidate']}", markup=False)
-    out.print(f"waits for {found['waiting_for']}", markup=False, soft_wrap=True)
+    out.print(waits(found), markup=False, soft_wrap=True)
+    # Of one that was named by its id and is over, others may have come since.
+    if (on := ways(found)) and not (named and found.get("ended_at")):
+        out.print(on, markup=False, soft_wrap=True)
     if verified := verification_line(found.get("verification") or {}):
         out.print(verified, markup=False, soft_wrap=True)
     if found.get("guardrails"):

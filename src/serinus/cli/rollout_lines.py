@@ -2,7 +2,21 @@
 
 from typing import Any
 
-__all__ = ["entry_line", "past", "percent", "stands", "step_of", "verification_line"]
+__all__ = [
+    "entry_line",
+    "past",
+    "percent",
+    "spell",
+    "stands",
+    "step_of",
+    "verification_line",
+    "waits",
+    "ways",
+]
+
+_ON = "go on: serinus rollout {} {}"
+_ALL_THE_SAME = "go on all the same: serinus rollout promote {}"
+_BACK = "go back: serinus rollout abort {}"
 
 
 def percent(basis_points: int) -> str:
@@ -24,6 +38,49 @@ def stands(found: dict[str, Any]) -> str:
         parts[0] += f", copies of {percent(found['shadow_bp'])}"
     parts += filter(None, [step_of(found)])
     return f"{', '.join(parts)}: {found['reason']}"
+
+
+def waits(found: dict[str, Any]) -> str:
+    """What it waits for; in a step also for how long already, and how long at most."""
+    line = f"waits for {found['waiting_for']}"
+    age = found.get("waiting_age_s")
+    if age is None or found["phase"] not in ("SHADOWING", "PROGRESSING"):
+        return line
+    return f"{line} (for {spell(age)}, at most {found['spec']['step']['timeout']})"
+
+
+def ways(found: dict[str, Any]) -> str:
+    """The commands that lead on from where it stands; empty while it needs nobody."""
+    name = found["endpoint"]
+    match found["phase"], found.get("cause"):
+        case "PAUSED", "approval":
+            some = [_ON.format("approve", name), _BACK.format(name)]
+        case "PAUSED", "user":
+            some = [_ON.format("resume", name), _BACK.format(name)]
+        case "PAUSED", "undecided" | "no_data":
+            more = f"give it its time again: serinus rollout resume {name}"
+            some = [more, _ALL_THE_SAME.format(name), _BACK.format(name)]
+        case "PAUSED", "regressed" | "invalid" | "diagnosed":
+            some = [_ALL_THE_SAME.format(name), _BACK.format(name)]
+        case "SUCCEEDED", _ if found["weight_bp"]:
+            some = [f"back to {found['stable']}: serinus rollout undo {name}"]
+        case "ROLLED_BACK", "candidate_failed":
+            at = f"/api/2.0/serving-endpoints/{name}/served-models/{found['candidate']}/build-logs"
+            some = [f"what it printed: GET {at}"]
+        case "ROLLED_BACK", "regressed":
+            forgetful = f"serinus rollout retry {name} --fresh-evidence"
+            some = [f"once more, forgetting what was learnt: {forgetful}"]
+        case _:
+            some = []
+    return "\n".join(some)
+
+
+def spell(seconds: float) -> str:
+    """``75.2`` → ``1 min 15 s``."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    parts = [f"{hours} h" if hours else "", f"{minutes} min" if minutes else "", f"{rest} s"]
+    return " ".join(filter(None, parts))
 
 
 def past(found: dict[str, Any]) -> str:
@@ -63,6 +120,7 @@ def verification_line(found: dict[str, Any]) -> str:
             shown = f" ({where})" if where else ""
             return f"verification failed at {gate['name']}{shown}: {gate.get('detail') or ''}"
     passed = sum(gate["result"] == "pass" for gate in gates)
-    return (
-        f"verification passed: {passed} of {len(gates)} gates, {found.get('rows', 0)} golden rows"
-    )
+    rows = found.get("rows", 0)
+    shown = f"{rows} golden rows" if rows else "no golden rows: capture a contract to have some"
+    counts = f"{passed} of {len(gates)} gates, {len(gates) - passed} skipped, none failed"
+    return f"verification passed: {counts}; {shown}"

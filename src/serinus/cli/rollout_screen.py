@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from serinus.cli.output import Exit, note, stderr
-from serinus.cli.rollout_lines import percent, stands, step_of
+from serinus.cli.rollout_lines import percent, spell, stands, step_of, waits, ways
 from serinus.client import ServerUnreachable
 from serinus.errors import DeadlineExceeded, TemporarilyUnavailable
 
@@ -76,15 +76,17 @@ def picture(found: dict[str, Any]) -> RenderableType:
     )
     age = found.get("stage_age_s")
     head = [f"{found['endpoint']}  {found['phase']}", step_of(found), f"stage {found['stage']}"]
-    head.append("not in force yet" if age is None else f"for {_spell(age)}")
+    head.append("not in force yet" if age is None else f"for {spell(age)}")
     if found.get("shadow_bp"):
         head.append(f"copies of {percent(found['shadow_bp'])}")
     parts: list[RenderableType] = [
         Text("  ".join(filter(None, head)), style="bold"),
         bar,
-        Text(f"waits for {found['waiting_for']}"),
+        Text(waits(found)),
         Text(found["reason"], style="dim"),
     ]
+    if on := ways(found):
+        parts.append(Text(on))
     if found["guardrails"]:
         table = Table("guardrail", "verdict", "reason")
         for each in found["guardrails"]:
@@ -107,10 +109,3 @@ def _line(found: dict[str, Any]) -> str:
     verdicts = "  ".join(f"{each['name']} {each['verdict']}" for each in found["guardrails"])
     waiting = f"waits for {found['waiting_for']}"
     return "  ".join(filter(None, [stands(found), waiting, verdicts]))
-
-
-def _spell(seconds: float) -> str:
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    parts = [f"{hours} h" if hours else "", f"{minutes} min" if minutes else "", f"{rest} s"]
-    return " ".join(filter(None, parts))

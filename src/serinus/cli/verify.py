@@ -16,7 +16,16 @@ from rich.table import Table
 
 from serinus.cli.configuration import ConfigOption, settings_in_force
 from serinus.cli.connection import DEFAULT_SERVER, ServerOption, TokenOption, connected
-from serinus.cli.output import Exit, Output, OutputOption, fail, show_json, stderr, stdout
+from serinus.cli.output import (
+    Exit,
+    Output,
+    OutputOption,
+    fail,
+    refused,
+    show_json,
+    stderr,
+    stdout,
+)
 from serinus.errors import SerinusError
 from serinus.settings import Settings
 
@@ -103,7 +112,7 @@ def _alone(uri: str, settings: Settings) -> dict[str, Any]:
                 status.update("trying the gates")
                 report = verify_replica(store.path(ref.digest), replica.address, ref.digest)
     except SerinusError as error:
-        fail(f"{error.message} ({error.code})")
+        refused(error)
     except TrialFailed as error:
         fail(str(error))
     return {"model": ref.resolved, **msgspec.to_builtins(report)}
@@ -120,7 +129,10 @@ def _on_server(
             some = [each for each in found["verifications"] if _is_meant(each, model)]
             if not some:
                 what = "nothing yet" if model is None else f"no {model}"
-                fail(f"The endpoint '{endpoint}' serves {what}; see: serinus endpoints get")
+                fail(
+                    f"The endpoint '{endpoint}' serves {what}; see: serinus endpoints get",
+                    Exit.FINDING if model is None else Exit.USAGE,
+                )
             if all(each["status"] == "ended" for each in some):
                 return some
             if time.monotonic() > deadline:

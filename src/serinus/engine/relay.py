@@ -47,6 +47,8 @@ from serinus.replica.watchdog import Watchdog
 __all__ = ["Relay", "Remote", "main"]
 
 _MAX_ANSWER = 64 * 1024 * 1024
+#: Characters of what the other side says of an error.
+_MAX_SAID = 500
 _SILENCE_S = 0.2
 _PAUSE_S = 0.1
 _TYPES = {
@@ -155,7 +157,11 @@ class Remote:
                     f"{response.headers['content-type'][:80]!r} and not with JSON."
                 )
             return 200, body
-        raise self._refusal(response.status_code, _said(body))
+        said = _said(body)
+        if self._options.token:
+            # Some say which token they refuse; whoever asks for predictions must not learn it.
+            said = said.replace(self._options.token, "***")
+        raise self._refusal(response.status_code, said[:_MAX_SAID])
 
     def _refusal(self, status: int, said: str) -> SerinusError:
         remote = f"The remote endpoint at {self.host}"
@@ -268,7 +274,7 @@ def _type_of(format_: Format) -> str:
 
 
 def _said(body: bytes) -> str:
-    """What the remote says of an error, in whichever shape, bounded."""
+    """What the remote says of an error, in whichever shape."""
     text = body.decode("utf-8", "replace")
     try:
         content = msgspec.json.decode(body)
@@ -279,7 +285,7 @@ def _said(body: bytes) -> str:
             if isinstance(content.get(name), str):
                 text = cast(str, content[name])
                 break
-    return " ".join(text.split())[:500]
+    return " ".join(text.split())
 
 
 async def _serve(launch: Launch, remote: Remote) -> None:

@@ -60,6 +60,7 @@ def error_case(evidence: Evidence, limits: ErrorRate) -> Case:
             "shadow_stable_errors": shadow.stable_errors,
             "shadow_both_errors": shadow.both_errors,
         },
+        within=lambda exposure: _within(limits, exposure),
     )
 
 
@@ -98,3 +99,11 @@ def _allowed(limits: ErrorRate) -> str:
         words = f"with an increase of {limits.max_increase:.0%}"
         return f"{words} or a rate of {limits.floor:.2%}" if limits.floor else words
     return "under no change"
+
+
+def _within(limits: ErrorRate, exposure: float) -> str:
+    ratio = f"its error rate is less than {1.0 + limits.max_increase / exposure:.3g} times stable's"
+    floor = limits.floor / exposure
+    if floor >= 1.0:
+        return ""
+    return f"{ratio}, or below {floor:.2%}" if floor else ratio

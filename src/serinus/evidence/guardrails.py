@@ -148,3 +148,5 @@ class Case:
     numbers: dict[str, float]
     #: Why nothing can be concluded from it, as a clause; empty when it can.
     invalid: str = ""
+    #: What SAFE says, by exposure in (0, 1], as a clause; empty where no harm is possible.
+    within: Callable[[float], str] = lambda _: "it is within its margin"

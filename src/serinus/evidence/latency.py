@@ -45,4 +45,12 @@ def latency_case(evidence: Evidence, limits: Latency) -> Case:
             "candidate_answers": slow.answers,
             "traffic_share": share,
         },
+        within=lambda exposure: _within(limits, exposure),
     )
+
+
+def _within(limits: Latency, exposure: float) -> str:
+    words = ", ".join(f"p{quantile * 100:g} by {margin:.0%}" for quantile, margin in limits.limits)
+    if exposure >= 1.0:
+        return f"it is slower by less than its margins ({words})"
+    return f"answers beyond its margins ({words}) are less than {1.0 / exposure:.3g} times as many"

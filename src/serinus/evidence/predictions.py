@@ -53,7 +53,12 @@ def predictions_case(evidence: Evidence, limits: Predictions) -> Case:
         allowed=f"with a shift of {limits.max_shift:.0%}"
         + (f" (clearest: “{loudest}”)" if loudest and by_shift > by_pairs else ""),
         numbers=numbers,
+        within=lambda exposure: _within(limits.max_shift / exposure),
     )
+
+
+def _within(tolerance: float) -> str:
+    return f"no share differs by {tolerance:.1%} or more" if tolerance < 1.0 else ""
 
 
 def _mean_or_certain(logs: list[float]) -> float:

@@ -51,7 +51,12 @@ def quality_case(evidence: Evidence, limits: Quality) -> Case:
             "stable_missing": other_missing,
         },
         invalid=_uneven(line, units, other_units),
+        within=lambda exposure: _within(limits.max_drop / exposure),
     )
+
+
+def _within(margin: float) -> str:
+    return f"its mean is lower by less than {margin:.3g}" if margin < 1.0 else ""
 
 
 def _uneven(line: OutcomeLine, units: int, other_units: int) -> str:

@@ -49,7 +49,7 @@ class ErrorClass(Enum):
 class Exclusion(Enum):
     """Why a request is no evidence."""
 
-    FORCED = "forced"  # pinned to a served model by its path
+    FORCED = "forced"  # pinned to a served entity by its path
     SHADOWED = "shadowed"  # a copy; its pair is in `PairSummary`
     RETRIED = "retried"  # same client request id and body as one before
     WARM_UP = "warm_up"  # within the first seconds of a stage or a replica

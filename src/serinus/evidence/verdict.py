@@ -129,13 +129,20 @@ def _conclude(
     safe_for_bp = _safe_for(case, needed, next_bp, safe=log_safe >= needed)
     step = f"{next_bp / 100:g} %"
     if log_safe >= needed:
-        reason = f"{case.seen}; that is proof enough for an exposure of {step}"
+        within = case.within(next_bp / WHOLE)
+        proved = f"proved for an exposure of {step}: {within}" if within else _harmless(step)
+        # The numbers beside it are mere counts: they may look bad and be few.
+        reason = f"{proved}; seen so far: {case.seen}"
         return GuardrailVerdict(name, Verdict.SAFE, reason, safe_for_bp, numbers)
     reason = (
         f"{case.seen}; not yet proof for an exposure of {step}: evidence"
         f" {math.exp(min(log_safe, needed)):.2g} of the {1.0 / false_promote:.3g} needed"
     )
     return GuardrailVerdict(name, Verdict.UNDECIDED, reason, safe_for_bp, numbers)
+
+
+def _harmless(step: str) -> str:
+    return f"nothing to prove for an exposure of {step}: no change could use up its margin"
 
 
 def _safe_for(case: Case, needed: float, next_bp: int, *, safe: bool) -> int:

@@ -1,4 +1,4 @@
-"""Live values of one slice as counts: what came for each field of one served model, from one
+"""Live values of one slice as counts: what came for each field of one served entity, from one
 caller, in one hour. It holds no row.
 
 Counts are exact and additive: however rows are split into batches, replicas, callers or hours,

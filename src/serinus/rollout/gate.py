@@ -9,6 +9,7 @@ Before the candidate has any weight there can be no proof, so the first step ask
 is REGRESSED or INVALID; how much that first step risks is the person's choice of its weight.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from serinus.rollout.amount import show_percent
@@ -21,10 +22,14 @@ __all__ = ["Closed", "Danger", "danger", "findings", "gate", "summary"]
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """It may not go on because of ``cause``; ``text`` is what it waits for."""
+    """It may not go on because of ``cause``; ``text`` is what it waits for.
+
+    ``why`` says what stops it, where something does; it must read the same at every look.
+    """
 
     cause: Cause
     text: str
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +93,8 @@ def gate(
             ranked.append((Cause.UNDECIDED, [f for f in found if _unproved(f, next_bp)]))
     for cause, against in ranked:
         if against:
-            return Closed(cause, _wait(cause, against, next_bp))
+            names = _listed(dict.fromkeys(each.name for each in against))
+            return Closed(cause, _wait(cause, names, next_bp), _why(cause, names))
     return None
 
 
@@ -113,8 +119,22 @@ def _sentence(each: GuardrailVerdict, what: str) -> str:
     return f"{each.name} {what}{detail}."
 
 
-def _wait(cause: Cause, against: list[GuardrailVerdict], next_bp: int) -> str:
-    names = " and ".join(dict.fromkeys(each.name for each in against))
+def _listed(names: Iterable[str]) -> str:
+    *others, last = names
+    return f"{', '.join(others)} and {last}" if others else last
+
+
+def _why(cause: Cause, names: str) -> str:
+    match cause:
+        case Cause.REGRESSED:
+            return f"{names} regressed"
+        case Cause.INVALID:
+            return f"{names} can't be compared"
+        case _:
+            return ""
+
+
+def _wait(cause: Cause, names: str, next_bp: int) -> str:
     match cause:
         case Cause.REGRESSED:
             return f"a person, because {names} regressed; promote overrides it, abort goes back"

@@ -30,6 +30,9 @@ __all__ = [
 ]
 
 ACKNOWLEDGEMENT = "every gateway to serve by the new routing"
+_AGAIN = "nothing; retry tries the same candidate again"
+#: What regressed once is judged by the same evidence again, and at once.
+_AGAINST = "nothing; a retry goes back at once by the same evidence, unless it forgets that"
 
 
 def steps_of(state: RolloutState) -> tuple[Step, ...]:
@@ -237,5 +240,5 @@ def rolled_back(state: RolloutState, at: datetime) -> RolloutState:
         position=Position.END,
         activated=False,
         ended_at=at,
-        waiting_for="nothing; retry tries the same candidate again",
+        waiting_for=_AGAINST if state.cause is Cause.REGRESSED else _AGAIN,
     )

@@ -80,7 +80,11 @@ def _must_go_back(state: RolloutState, facts: Facts, at: datetime) -> RolloutSta
     early = state.position in (Position.START, Position.VERIFY)
     if early and facts.verification is Verification.FAIL:
         reason = facts.verification_reason or "see its report"
-        told = f"Verification before any traffic failed: {reason.rstrip('.')}."
+        told = (
+            f"Verification before any traffic failed: {reason.rstrip('.')}. Mend the model, or say "
+            f"why it may serve all the same: serinus rollout retry {state.endpoint} "
+            f"--waive-verification REASON"
+        )
         return roll_back(state, at, Cause.VERIFICATION_FAILED, told)
     return None
 
@@ -206,7 +210,7 @@ def _diagnosed(state: RolloutState) -> Closed | None:
         f"a diagnosis of the candidate without a fault (the last one is {state.fault}); promote "
         "overrides it, abort goes back"
     )
-    return Closed(Cause.DIAGNOSED, text)
+    return Closed(Cause.DIAGNOSED, text, f"the last diagnosis of the candidate is {state.fault}")
 
 
 def _by_evidence(state: RolloutState, facts: Facts, at: datetime) -> RolloutState:
@@ -243,7 +247,7 @@ def _judge(
 def _closed(state: RolloutState, at: datetime, ask: Closed) -> RolloutState:
     """Hold, pause or go back: what the spec says of this kind of silence."""
     if ask.cause in (Cause.REGRESSED, Cause.INVALID, Cause.DIAGNOSED):
-        told = f"It stands because it needs {ask.text}."
+        told = f"It stands because {ask.why}."
         return pause(state, ask.cause, told, ask.text)
     if not _patience_over(state, at):
         return wait(state, ask.text)

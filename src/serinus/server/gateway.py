@@ -63,13 +63,7 @@ async def _run(inheritance: Inheritance) -> None:
     def rejected(replica_id: str, reason: str) -> None:
         _log.error("replica_rejected", replica=replica_id, reason=reason)
 
-    guard = Guard(
-        Hosts(settings.host, settings.hosts.split(",")),
-        required=settings.auth == "required",
-        gateways=settings.gateways,
-        clock=time.monotonic,
-        wall=time.time,  # noqa: TID251 - tokens expire by the calendar
-    )
+    guard = _guard(settings)
     cache = CacheLimits(settings.cache_memory)
     dataplane = DataPlane(random.random, rejected, guard=guard, cache=cache)
     forwarder = Forwarder(str(layout.controller_socket))
@@ -82,22 +76,7 @@ async def _run(inheritance: Inheritance) -> None:
     )
     following = asyncio.create_task(control.run())
     await control.start(_PATIENCE_S)
-    app = App(
-        dataplane,
-        forwarder,
-        AppConfig(
-            settings.max_body,
-            incarnation,
-            version("mlflow-skinny"),
-            WORKSPACE_ID,
-            Inflation(settings.max_decompressed, settings.max_ratio),
-            __version__,
-            settings.max_bodies,
-            scheme(settings),
-            settings.max_in_flight,
-        ),
-        guard,
-    )
+    app = App(dataplane, forwarder, _app_config(settings, incarnation), guard)
     export = _export(inheritance)
     refused: Counter[int] = Counter()
     dataplane.meters.of("").statuses = refused
@@ -122,6 +101,30 @@ async def _run(inheritance: Inheritance) -> None:
     await forwarder.close()
     if export is not None:
         await export.close()
+
+
+def _guard(settings: Settings) -> Guard:
+    return Guard(
+        Hosts(settings.host, settings.hosts.split(",")),
+        required=settings.auth == "required",
+        gateways=settings.gateways,
+        clock=time.monotonic,
+        wall=time.time,  # noqa: TID251 - tokens expire by the calendar
+    )
+
+
+def _app_config(settings: Settings, incarnation: str) -> AppConfig:
+    return AppConfig(
+        settings.max_body,
+        incarnation,
+        version("mlflow-skinny"),
+        WORKSPACE_ID,
+        Inflation(settings.max_decompressed, settings.max_ratio),
+        __version__,
+        settings.max_bodies,
+        scheme(settings),
+        settings.max_in_flight,
+    )
 
 
 def _export(inheritance: Inheritance) -> "Export | None":

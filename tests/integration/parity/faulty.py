@@ -13,7 +13,7 @@ import numpy as np
 from serinus.parity.folder import Bundle
 from serinus.parity.verification import Gate, Result, Verification
 from serinus.parity.verify import verify
-from serinus.replica.model import Model
+from serinus.replica.loaded import Model
 from tests.wires import DIGEST, ScorerWire
 
 Change = Callable[[Model], None]

@@ -23,7 +23,7 @@ from serinus.parity.gates.golden import replay
 from serinus.parity.verification import GateResult, Result
 from serinus.parity.verify import verify
 from serinus.parity.wire import Running
-from serinus.replica.model import Model
+from serinus.replica.loaded import Model
 from tests.integration.parity.faulty import (
     FAULTS,
     final,

@@ -20,7 +20,7 @@ from serinus.parity.gates.golden import Replay, replay
 from serinus.parity.gates.probes import probes_gate
 from serinus.parity.gates.sheet import as_sent
 from serinus.parity.verification import Gate, GateResult, Result
-from serinus.replica.model import Model
+from serinus.replica.loaded import Model
 from tests.integration.parity.faulty import (
     gate,
     lenient,

@@ -13,7 +13,7 @@ from serinus.parity.gates.golden import replay
 from serinus.parity.verification import GateResult, Result
 from serinus.parity.verify import GATES, verify
 from serinus.parity.wire import Answer, WireLost
-from serinus.replica.model import Model
+from serinus.replica.loaded import Model
 from tests.integration.parity.faulty import (
     gate,
     one_failure,

@@ -11,7 +11,8 @@ import pytest
 from serinus.entities import Optimize, Reading
 from serinus.replica.card import read_card
 from serinus.replica.form import Form, Kept, keep
-from serinus.replica.model import Model, Source, load_from
+from serinus.replica.loaded import Model, Source
+from serinus.replica.model import load_from
 from serinus.replica.protocol import Format
 from tests.models import flights, late, official, save_sklearn, saved
 

@@ -9,6 +9,9 @@ from typing import Any
 import httpx
 
 from serinus.api.app import create_app
+from serinus.api.unstored import Standing
+from serinus.store.acts import Act
+from serinus.store.rollouts import Wish
 from tests.unit.api.shaped import check_shape
 from tests.unit.controller.world import World
 
@@ -35,12 +38,21 @@ class Rolling:
             new_id=lambda: f"{next(ids):032x}",
             workspace_id="4711",
             patience_s=0.2,
+            way_back=self._carried_out,
         )
         self.world.serve()
 
     def _wake(self) -> None:
         if not self.deaf:
             self.world.turn(3)
+
+    def _carried_out(self, wish: Wish, act: Act | None) -> Standing:
+        retreats = self.world.loop.retreats
+        retreats.ask(wish, act)
+        self._wake()
+        if retreats.in_force(wish.rollout_id):
+            return Standing.IN_FORCE
+        return Standing.ASKED if retreats.waits(wish.rollout_id) else Standing.STORED
 
     def __call__(self, method: str, path: str, body: Any = None, **headers: str) -> httpx.Response:
         """One request; a path without a leading slash is below ``e`` in our own calls."""

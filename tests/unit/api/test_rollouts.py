@@ -2,9 +2,12 @@
 
 from datetime import timedelta
 
+import msgspec
 import pytest
 
 from serinus.entities import WHOLE
+from serinus.evidence.summary import ArmSummary, Flush, StageSummary
+from serinus.rollout.judging import Kept
 from serinus.store.journal import JournalEntry
 
 RESOURCE = {
@@ -518,3 +521,54 @@ def test_a_replay_says_that_every_decision_stands(rolling):
         each["id"] for each in entries if each["kind"] == "rollout_decided"
     ]
     assert rolling.refused("GET", "rollouts/nobody/replay")[:2] == (404, "RESOURCE_DOES_NOT_EXIST")
+
+
+def test_verdicts_are_those_of_the_evidence_kept_last_until_it_goes_back(rolling):
+    """A step may last for hours without a decision: what is shown must not be as old as that."""
+    steps = [{"set_weight": "10%"}, {"set_weight": "50%"}]
+    guardrails: list[dict[str, object]] = [{"error_rate": {}}]
+    rolling.good(
+        "POST",
+        "rollouts",
+        {"candidate": "models:/m/2", "steps": steps, "guardrails": guardrails},
+    )
+    rolling.world.until(lambda: rolling.now()["weight_bp"] == 1000)
+    state = rolling.world.state(rolling.now()["id"])
+    assert rolling.now()["guardrails"][0]["verdict"] == "NO_DATA"
+
+    def counted(requests: int) -> None:
+        kept = Kept()
+        some = ArmSummary(requests=requests, units=requests)
+        total = StageSummary(state.id, state.stage, 5000, stable=some, candidate=some)
+        kept.ledger.replace(Flush("g", "i", 1, [total]))
+        stored = msgspec.to_builtins(kept, str_keys=True)
+        rolling.store.rollouts.keep_evidence(state.id, state.evidence_key, stored, rolling.world.at)
+
+    counted(100)
+    [few] = rolling.now()["guardrails"]
+    counted(50_000)
+    [many] = rolling.now()["guardrails"]
+    assert (few["verdict"], many["verdict"]) == ("UNDECIDED", "SAFE")
+    evidence = rolling.good("GET", "rollouts/current/evidence")
+    assert evidence["guardrails"] == [many]
+    assert evidence["stages"][-1]["guardrails"] == [many]
+    rolling.good("POST", "rollouts/current/abort")
+    rolling.until("ROLLED_BACK")
+    assert rolling.now()["guardrails"][0]["verdict"] == "NO_DATA"  # the journal's last word
+
+
+def test_a_refused_model_names_the_command_that_takes_its_rollout_up_again(rolling):
+    first = rolling.start()["id"]
+    rolling.until("PROGRESSING")
+    rolling.good("POST", "rollouts/current/abort")
+    rolling.until("ROLLED_BACK")
+    rolling.start()
+    found = rolling.until("ROLLED_BACK")
+    assert found["id"] != first
+    assert f"serinus rollout retry e --id {first} takes that one up again" in found["reason"]
+    assert rolling.good("POST", f"rollouts/{first}/retry")["attempt"] == 2
+
+
+def test_without_any_rollout_the_command_for_one_is_named(rolling):
+    _, _, message = rolling.refused("GET", "rollouts/current")
+    assert message.endswith("Start one: serinus rollout start e --candidate URI")

@@ -60,6 +60,7 @@ def api(tmp_path, vault: Vault, clock: Clock) -> Iterator[Api]:
         ({**ONE, "environment_vars": {"KEY": "x{{secrets/a/b}}"}}, "and nothing else"),
         ({"entity_name": "http://10.0.0.1/x", "name": "x"}, "SERINUS_REMOTE_HOSTS=10.0.0.1:80"),
         ({"entity_name": "https://a:b@models.example.com", "name": "x"}, "REMOTE_TOKEN"),
+        ({"entity_name": "s3://bucket/model", "name": "x"}, "of no known kind; give models:/"),
     ],
 )
 def test_what_the_server_lacks_is_refused_at_once_and_changes_nothing(api, entity, said):

@@ -345,3 +345,68 @@ def test_a_self_test_names_no_candidate_and_says_how_it_came_out(
     )
     assert said["said"] in found.stdout
     assert said["said"] in run(runner, "why", "m").stdout
+
+
+@pytest.mark.parametrize(
+    ("more", "lines"),
+    [
+        (
+            {"phase": "PAUSED", "cause": "approval"},
+            ["go on: serinus rollout approve m", "go back: serinus rollout abort m"],
+        ),
+        (
+            {"phase": "PAUSED", "cause": "user"},
+            ["go on: serinus rollout resume m", "go back: serinus rollout abort m"],
+        ),
+        (
+            {"phase": "PAUSED", "cause": "regressed"},
+            ["go on all the same: serinus rollout promote m", "go back: serinus rollout abort m"],
+        ),
+        (
+            {"phase": "PAUSED", "cause": "undecided"},
+            [
+                "give it its time again: serinus rollout resume m",
+                "go on all the same: serinus rollout promote m",
+                "go back: serinus rollout abort m",
+            ],
+        ),
+        ({"phase": "SUCCEEDED"}, ["back to m-1: serinus rollout undo m"]),
+        ({"phase": "SUCCEEDED", "weight_bp": 0}, []),
+        (
+            {"phase": "ROLLED_BACK", "cause": "candidate_failed"},
+            ["what it printed: GET /api/2.0/serving-endpoints/m/served-models/m-2/build-logs"],
+        ),
+        (
+            {"phase": "ROLLED_BACK", "cause": "regressed"},
+            ["once more, forgetting what was learnt: serinus rollout retry m --fresh-evidence"],
+        ),
+        ({"phase": "PROGRESSING"}, []),
+    ],
+)
+def test_where_somebody_must_act_the_command_is_named(
+    runner: CliRunner, stand_in: Any, more: dict[str, Any], lines: list[str]
+) -> None:
+    stand_in.rollouts = [rollout(**more)]
+    said = run(runner, "status", "m").stdout.splitlines()
+    assert said[3:][: len(lines)] == lines
+    assert said[3 + len(lines)].startswith("┏")
+
+
+def test_of_a_rollout_of_the_past_no_way_on_is_named(runner: CliRunner, stand_in: Any) -> None:
+    stand_in.rollouts = [rollout("SUCCEEDED", 10_000, ended_at="2026-03-01T12:00:00Z")]
+    assert "undo" not in run(runner, "status", "m", "--id", "r1").stdout
+
+
+def test_a_step_says_for_how_long_it_waits_and_may_wait(runner: CliRunner, stand_in: Any) -> None:
+    spec = {"step": {"timeout": "2h"}}
+    stand_in.rollouts = [rollout(waiting_age_s=75.2, spec=spec)]
+    said = run(runner, "status", "m").stdout
+    assert "waits for latency to be SAFE (for 1 min 15 s, at most 2h)\n" in said
+
+
+def test_gates_that_were_skipped_are_not_told_as_failed(runner: CliRunner, stand_in: Any) -> None:
+    gates = [{"name": "identity", "result": "pass"}, {"name": "golden_replay", "result": "skipped"}]
+    verification = {"status": "ended", "result": "pass", "gates": gates, "rows": 0}
+    stand_in.rollouts = [rollout() | {"verification": verification}]
+    said = run(runner, "status", "m").stdout
+    assert "verification passed: 1 of 2 gates, 1 skipped, none failed; no golden rows" in said

@@ -36,7 +36,8 @@ def test_it_needs_something_to_verify(runner: CliRunner) -> None:
 
 def test_a_model_that_is_not_there(runner: CliRunner) -> None:
     found = runner.invoke(app, ["verify", "./nothing"])
-    assert found.exit_code == 1
+    # A slip of the pen must not look like a gate that failed.
+    assert found.exit_code == 2
     assert "There is no directory ./nothing" in found.output
 
 
@@ -66,7 +67,7 @@ def test_one_model_of_an_endpoint(runner: CliRunner, stand_in: Any) -> None:
     assert '"served_entity": "m-2"' in found.stdout
     assert "m-1" not in found.stdout
     lost = runner.invoke(app, ["verify", "models:/m/3", "--endpoint", "m"])
-    assert lost.exit_code == 1
+    assert lost.exit_code == 2
     assert "serves no models:/m/3" in lost.output
 
 

@@ -65,6 +65,17 @@ def test_csv_goes_on_as_csv() -> None:
     assert asked(handler, format_=Format.CSV)[1] == b'{"predictions":["text/csv"]}'
 
 
+@pytest.mark.parametrize("status", [400, 401, 500])
+def test_a_refusal_never_shows_our_token(status: int) -> None:
+    told = f"{'x ' * 243}the token dapi-0123456789 is not known"
+    _, body = asked(
+        lambda _: httpx.Response(status, json={"message": told}),
+        RemoteOptions(token="dapi-0123456789"),
+    )
+    assert "*" in json.loads(body)["message"]
+    assert b"dapi" not in body
+
+
 @pytest.mark.parametrize(
     ("status", "told", "code"),
     [

@@ -11,7 +11,6 @@ from bench.traces import RAMP, error_trace, first_crossing, growing_looks
 from serinus.evidence.eprocess import Events, log_decrease, log_regression, log_safety, pooled
 from serinus.evidence.means import Outcomes, confidence_sequence, ever, log_drop, log_no_drop, now
 from serinus.evidence.proportion import log_above, log_below
-from serinus.evidence.quantiles import log_slower
 from serinus.evidence.ratio import log_mismatch
 
 PROCESSES = [
@@ -249,18 +248,3 @@ def test_no_drop_is_proved_and_the_interval_covers():
     low, high = confidence_sequence(outcomes, 0.05)
     assert -0.05 < low < 0.0 < high < 0.05
     assert confidence_sequence(outcomes_of(rng, 1, 0.7, 0.7, 0.5), 0.05) == (-1.0, 1.0)
-
-
-def test_quantiles_of_one_stage():
-    rng = np.random.default_rng(19)
-
-    def histogram(count, scale):
-        buckets, counts = np.unique(
-            np.floor(50.5 * np.log(scale * rng.lognormal(0, 0.6, count))), return_counts=True
-        )
-        return {int(b): int(c) for b, c in zip(buckets, counts, strict=True)}
-
-    assert log_slower(histogram(600, 1.5), histogram(5400, 1.0), 0.95, 0.0) > math.log(100)
-    assert log_slower(histogram(600, 1.0), histogram(5400, 1.0), 0.95, 0.0) < math.log(20)
-    assert log_slower(histogram(600, 1.2), histogram(5400, 1.0), 0.95, 0.25) < math.log(20)
-    assert log_slower({}, {1: 1}, 0.5, 0.0) == 0.0

@@ -68,6 +68,10 @@ class TestErrorRate:
         verdict = verdict_of(Evidence([stage_of(1200, 0, bp=5000)]), ErrorRate())
         assert verdict.verdict is Verdict.SAFE
         assert verdict.safe_for_bp == 10_000
+        assert verdict.reason.startswith(
+            "proved for an exposure of 100 %: its error rate is less than 2 times stable's, or "
+            "below 1.00%; seen so far: 0 of 0 errors"
+        )
 
     def test_a_regression_is_told_in_words_and_numbers(self):
         verdict = verdict_of(Evidence([stage_of(400, 2, candidate_errors=9)]), ErrorRate())
@@ -208,6 +212,10 @@ class TestLatency:
         verdict = verdict_of(same, Latency())
         assert verdict.verdict is Verdict.SAFE
         assert verdict.safe_for_bp == 10_000
+        margins = "p50 by 25%, p95 by 25%, p99 by 50%"
+        assert f"it is slower by less than its margins ({margins}); seen" in verdict.reason
+        said = verdict_of(same, Latency(), 500).reason
+        assert f"answers beyond its margins ({margins}) are less than 20 times as many;" in said
         slow, _ = live(rng, [0.25], 500, 20, slower=1.8, observe_all=False)
         verdict = verdict_of(slow, Latency())
         assert verdict.verdict is Verdict.REGRESSED
@@ -267,6 +275,24 @@ class TestPredictions:
         verdict = verdict_of(moved, Predictions())
         assert verdict.verdict is Verdict.REGRESSED
         assert "differs by" in verdict.reason
+
+    def test_what_is_safe_says_what_was_proved_before_it_says_what_was_seen(self):
+        """A large difference among few answers beside SAFE reads like a contradiction."""
+        rng = np.random.default_rng(7)
+        few = predicted(rng, "ab", [0.2, 0.8], [0.8, 0.2], size=60, bp=500)
+        verdict = verdict_of(few, Predictions(), 100)
+        assert verdict.verdict is Verdict.SAFE
+        assert verdict.reason.startswith(
+            "nothing to prove for an exposure of 1 %: no change could use up its margin; "
+            "seen so far: in "
+        )
+        base = [0.5, 0.4, 0.1]
+        same = predicted(rng, "abc", base, base, bp=3000)
+        for bp, tolerance in ((10_000, "5.0%"), (1000, "50.0%")):
+            assert verdict_of(same, Predictions(), bp).reason.startswith(
+                f"proved for an exposure of {bp // 100} %: no share differs by {tolerance} or more;"
+                " seen so far: in "
+            )
 
     def test_a_shift_within_the_tolerance_is_no_regression(self):
         rng = np.random.default_rng(8)

@@ -168,7 +168,7 @@ def check_verb(old: RolloutState, new: RolloutState, event: Event) -> None:
         assert new.attempt == old.attempt + 1
 
 
-def check_look(  # noqa: C901, PLR0915 - one list of rules
+def check_look(  # noqa: C901 - one list of rules
     old: RolloutState, new: RolloutState, event: Observed
 ) -> None:
     facts = event.facts
@@ -177,17 +177,7 @@ def check_look(  # noqa: C901, PLR0915 - one list of rules
     acknowledged = facts.acknowledged_stage == old.stage
     if new.stage_at is not None and old.stage_at is None:
         assert acknowledged, "counted as acknowledged what is not"
-    if live:
-        must = must_go_back(old, facts)
-        if must:
-            assert gone, "did not go back"
-        if gone and not must:
-            assert timed_out_back(old, facts, event.at), "went back for nothing"
-        if new.phase is Phase.ROLLED_BACK:
-            assert not old.exposed, "given up before the routing without it was acknowledged"
-    if old.phase is Phase.ROLLING_BACK:
-        done = new.phase is Phase.ROLLED_BACK
-        assert done == acknowledged, "a rollback ends when it is acknowledged, and only then"
+    check_way_back(old, new, event)
     if gone or not live:
         return
     moved = (new.position, new.step) != (old.position, old.step)
@@ -215,6 +205,26 @@ def check_look(  # noqa: C901, PLR0915 - one list of rules
     passed = new.spec.self_test and new.position is Position.SETTLE is not old.position
     if new.candidate_bp > old.candidate_bp or new.phase is Phase.SUCCEEDED or passed:
         check_rise(old, new, facts, event.at)
+
+
+def check_way_back(old: RolloutState, new: RolloutState, event: Observed) -> None:
+    """It goes back when it must and only then, and is over when that is acknowledged."""
+    facts = event.facts
+    if old.phase is Phase.ROLLING_BACK:
+        done = new.phase is Phase.ROLLED_BACK
+        acknowledged = facts.acknowledged_stage == old.stage
+        assert done == acknowledged, "a rollback ends when it is acknowledged, and only then"
+        return
+    if old.phase.terminal:
+        return
+    gone = new.phase in (Phase.ROLLING_BACK, Phase.ROLLED_BACK)
+    must = must_go_back(old, facts)
+    if must:
+        assert gone, "did not go back"
+    if gone and not must:
+        assert timed_out_back(old, facts, event.at), "went back for nothing"
+    if new.phase is Phase.ROLLED_BACK:
+        assert not old.exposed, "given up before the routing without it was acknowledged"
 
 
 def check_fault(old: RolloutState) -> None:
@@ -301,15 +311,14 @@ def check_rise(old: RolloutState, new: RolloutState, facts: Facts, at: datetime)
     assert proved, "rose without proof"
 
 
-def check_effects(  # noqa: C901, PLR0915 - one arm an effect
+def check_effects(  # noqa: C901 - one arm an effect
     old: RolloutState, new: RolloutState, ghost: Ghost, effects: tuple[Effect, ...]
 ) -> Ghost:
     assert [each.id for each in effects] == [
         f"r/{old.effects + n + 1}" for n in range(len(effects))
     ]
     assert new.effects == old.effects + len(effects)
-    ended = False if new.phase is Phase.PENDING else ghost.ended
-    active, alias = ghost.active, ghost.alias
+    active, alias, ended = ghost.active, ghost.alias, ghost.ended and new.phase is not Phase.PENDING
     for each in effects:
         match each:
             case Activate():
@@ -344,20 +353,26 @@ def check_effects(  # noqa: C901, PLR0915 - one arm an effect
                 assert each.digest == "d2"
                 assert new.cause not in (Cause.SUPERSEDED, Cause.CANDIDATE_FAILED, Cause.FAULT)
     if new.warned and not old.warned:
-        said = [each.moment for each in effects if isinstance(each, Notify)]
-        assert Moment.WARNED in said, "nobody was told that the verification failed"
-    kinds = {type(each) for each in effects}
+        assert any(isinstance(each, Notify) and each.moment is Moment.WARNED for each in effects), (
+            "nobody was told that the verification failed"
+        )
+    after = Ghost(active, alias, ended)
     if new.phase is not old.phase and new.phase.terminal:
-        assert ended, "nobody was told that it is over"
-        assert alias == (active and bool(new.spec.registry_alias))
-        blamed = new.cause in (Cause.REGRESSED, Cause.ABORTED, Cause.VERIFICATION_FAILED)
-        blamed = blamed and not new.spec.self_test
-        assert not blamed or RememberRefused in kinds, "a refused model was forgotten"
-        if new.phase is Phase.SUCCEEDED:
-            shadow = new.spec.strategy is Strategy.SHADOW and not new.promoted
-            unmoved = shadow or new.spec.self_test
-            assert active is not unmoved, "success without the config being active"
-        else:
-            assert not active, "rolled back, yet the config is still active"
-            assert kinds & {Revert, FailUpdate, DropUpdate}
-    return Ghost(active, alias, ended)
+        check_ended(new, after, {type(each) for each in effects})
+    return after
+
+
+def check_ended(new: RolloutState, ghost: Ghost, kinds: set[type[Effect]]) -> None:
+    """What must have been done by the time that it is over."""
+    assert ghost.ended, "nobody was told that it is over"
+    assert ghost.alias == (ghost.active and bool(new.spec.registry_alias))
+    blamed = new.cause in (Cause.REGRESSED, Cause.ABORTED, Cause.VERIFICATION_FAILED)
+    blamed = blamed and not new.spec.self_test
+    assert not blamed or RememberRefused in kinds, "a refused model was forgotten"
+    if new.phase is Phase.SUCCEEDED:
+        shadow = new.spec.strategy is Strategy.SHADOW and not new.promoted
+        unmoved = shadow or new.spec.self_test
+        assert ghost.active is not unmoved, "success without the config being active"
+    else:
+        assert not ghost.active, "rolled back, yet the config is still active"
+        assert kinds & {Revert, FailUpdate, DropUpdate}

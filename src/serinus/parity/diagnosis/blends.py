@@ -45,8 +45,6 @@ class Blend:
     share: float
     before: Gap
     after: Gap
-    #: How much better the counts are explained than by no change and by a smooth one.
-    gain: float
     ahead: float
     #: Rows whose value training could not have had.
     novel: int
@@ -173,7 +171,7 @@ def fitted(
     novel = int(live[~inside].sum())
     if novel >= max(_ROWS, _SHARE * n):
         ahead += _outside(live, mixture, inside)
-    return Blend(tried.names[best], share, before, after, float(gains[best]), ahead, novel)
+    return Blend(tried.names[best], share, before, after, ahead, novel)
 
 
 def _before(cells: Cells, live: Any) -> Gap | None:

@@ -46,7 +46,10 @@ def drift(view: View, blameless: set[str], explained: set[str], exact: bool) -> 
     changed = (set(gaps) | set(words) | set(nulls)) - explained
     if not changed:
         if not exact:
-            found.exclude("drift", f"{_compared(view)} are distributed as in training (step 9)")
+            apart = sorted((set(gaps) | set(_shares(view, Kind.TEXT, set()))) & explained)
+            but = f", but for {', '.join(apart)}, which a finding explains" if apart else ""
+            alike = f"{_compared(view)} are distributed as in training{but} (step 9)"
+            found.exclude("drift", alike)
         return found
     unproved = sorted(name for name in changed if not view.sent(name) and name not in blameless)
     passed = parity_passed(view)

@@ -8,7 +8,6 @@ from enum import Enum
 import msgspec
 
 __all__ = [
-    "EXACT",
     "Confidence",
     "Diagnosis",
     "Evidence",
@@ -59,8 +58,6 @@ class Locus(Enum):
     WORLD = "world"
     NOWHERE = ""
 
-
-EXACT = Confidence.EXACT
 
 _LOCUS = {
     "schema": Locus.CLIENT,

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from serinus.parity.contract import Field, Kind
 from serinus.parity.diagnosis.finding import Confidence, Evidence, Finding, Verdict
 from serinus.parity.diagnosis.view import Found, Part, View, fact
-from serinus.parity.sketch import FieldSketch
+from serinus.parity.sketch import OTHER_CALLER, WHOLE_HOUR, FieldSketch
 
 __all__ = ["intake"]
 
@@ -27,7 +27,7 @@ def intake(view: View) -> Found:
     found = Found()
     whole = view.whole
     if not whole.sketch.rows and not whole.sketch.refused:
-        found.missing.append("No live traffic was counted in the window.")
+        found.missing.append(_nothing(view))
         return found
     for kind, fields in sorted(whole.sketch.refused.items()):
         for name, count in sorted(fields.items()):
@@ -42,6 +42,19 @@ def intake(view: View) -> Found:
             f"{_requests(whole)} requests, none refused more often than now and then (step 3)",
         )
     return found
+
+
+def _nothing(view: View) -> str:
+    """That nothing was counted; of one caller, who was."""
+    wanted = view.snapshot.scope.caller
+    known = sorted({key.caller for key in view.snapshot.live} - {WHOLE_HOUR, ""})
+    if wanted is None or not known:
+        return "No live traffic was counted in the window."
+    told = f"No live traffic of caller '{wanted}' was counted in the window, but of "
+    told += f"{', '.join(known)}."
+    if OTHER_CALLER in known:
+        told += f" Callers beyond the first eight are counted together, as '{OTHER_CALLER}'."
+    return told
 
 
 def _requests(part: Part) -> int:

@@ -28,19 +28,25 @@ def lookups(view: View) -> Found:
         found.exclude("availability", "no field of this model is looked up (step 5)")
         found.exclude("staleness", "no field of this model is looked up (step 5)")
         return found
-    known, aged = [], []
+    known: list[str] = []
+    aged: list[str] = []
+    unlimited: list[str] = []
     for field in looked_up:
         sketch = view.whole.field(field.name)
         if sketch.lookups:
             known.append(field.name)
             found.findings += _absent(view, field, sketch)
         if len(sketch.ages.counts):
-            aged.append(field.name)
+            (aged if _limit(field)[0] is not None else unlimited).append(field.name)
             found.findings += _old(field, sketch)
     silent = sorted({each.name for each in looked_up} - set(known))
     if silent:
         found.missing.append(f"Lookup status is not available for {', '.join(silent)}.")
-    undated = sorted({each.name for each in looked_up} - set(aged))
+    if unlimited:
+        found.missing.append(
+            f"How old {', '.join(unlimited)} may be is not known: declare max_age in the contract."
+        )
+    undated = sorted({each.name for each in looked_up} - {*aged, *unlimited})
     if undated:
         found.missing.append(f"Ages are not available for {', '.join(undated)}.")
     if known and not found.findings:
@@ -90,12 +96,17 @@ def _absent(view: View, field: Field, sketch: FieldSketch) -> list[Finding]:
     ]
 
 
-def _old(field: Field, sketch: FieldSketch) -> list[Finding]:
-    limit, share = None, _USUAL_OLD
+def _limit(field: Field) -> tuple[float | None, float]:
+    """Seconds from which a value is old, None where nothing says so; and how many may be."""
     if field.time.max_age is not None:
-        limit, share = seconds(field.time.max_age), _OLD
-    elif field.time.train_lag_p99:
-        limit = 3 * field.time.train_lag_p99
+        return seconds(field.time.max_age), _OLD
+    if field.time.train_lag_p99:
+        return 3 * field.time.train_lag_p99, _USUAL_OLD
+    return None, _USUAL_OLD
+
+
+def _old(field: Field, sketch: FieldSketch) -> list[Finding]:
+    limit, share = _limit(field)
     counts = sketch.ages.counts
     total = int(counts.sum())
     if limit is None or not total:

@@ -34,7 +34,6 @@ _FEWEST = 5
 _HARD_ROWS = 20
 _UNIT_PSI = 0.25
 _PERIODS = (7, 12, 24, 31, 52, 60, 360, 366)
-_SIGMAS = 5.0
 _MOST_WHOLE = 50
 #: Share of rows off training's grid from which it is told, whatever was done to them.
 _FINER = 0.01
