@@ -200,6 +200,20 @@ def _promotion(rule: str, results: Results) -> str:
     return f"{row['median'] * 60 * row['per_second']:,.0f}"
 
 
+_QUEUE_COLUMNS = (
+    "replicas",
+    "load",
+    "share",
+    "signal",
+    "false alarms, no control",
+    "with control",
+    "1.5 x slower found, no control",
+    "with control",
+    "1.5 x slower called SAFE for all, no control",
+    "with control",
+    "answers to find it",
+)
+
 TABLES = {
     "false-alarms": Shown(
         RATES,
@@ -208,36 +222,12 @@ TABLES = {
     ),
     "queues": Shown(
         ("queues",),
-        (
-            "replicas",
-            "load",
-            "share",
-            "signal",
-            "false alarms, no control",
-            "with control",
-            "1.5 x slower found, no control",
-            "with control",
-            "1.5 x slower called SAFE for all, no control",
-            "with control",
-            "answers to find it",
-        ),
+        _QUEUE_COLUMNS,
         lambda results: _queue_rows(results, ("gateway", "model")),
     ),
     "queue-rows": Shown(
         ("queues",),
-        (
-            "replicas",
-            "load",
-            "share",
-            "signal",
-            "false alarms, no control",
-            "with control",
-            "1.5 x slower found, no control",
-            "with control",
-            "1.5 x slower called SAFE for all, no control",
-            "with control",
-            "answers to find it",
-        ),
+        _QUEUE_COLUMNS,
         lambda results: [
             line for line in _queue_rows(results, ("row",)) if line[0] in ("plain", "stalls")
         ],

@@ -14,6 +14,7 @@ import cloudpickle
 __all__ = ["save"]
 
 _MB = b"x" * (1 << 20)
+_INPUTS = '[{"type": "string", "name": "how"}]'
 _CARD = """
 flavors:
   python_function:
@@ -25,7 +26,7 @@ flavors:
     pickled_model: model.pkl
     serialization_format: cloudpickle
 signature:
-  inputs: '[{"type": "string", "name": "how"}]'
+  inputs: '%s'
 """
 
 
@@ -59,10 +60,10 @@ class Wild:
             each.join()
 
 
-def save(path: Path) -> Path:
-    """Write the model into a directory that doesn't exist yet."""
+def save(path: Path, model: Any = None, inputs: str = _INPUTS) -> Path:
+    """Write a model, a `Wild` one unless given, into a directory that doesn't exist yet."""
     cloudpickle.register_pickle_by_value(__import__(__name__, fromlist=["*"]))
     path.mkdir(parents=True)
-    (path / "MLmodel").write_text(_CARD)
-    (path / "model.pkl").write_bytes(cloudpickle.dumps(Wild()))
+    (path / "MLmodel").write_text(_CARD % inputs)
+    (path / "model.pkl").write_bytes(cloudpickle.dumps(Wild() if model is None else model))
     return path
