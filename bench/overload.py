@@ -1,9 +1,11 @@
 """`python -m bench.overload`: three times what a server can do, and long at what it can.
 
-One replica that answers rows one by one (``SERINUS_MAX_BATCH=1``), so that the generator beside it
-is not the limit. Capacity is what a closed loop gets; then open loops, whose latency counts from
-the moment a request was due: overload, a second of calm load after it, and a soak at 70 %. Exit
-code 0 when all of it was measured, whatever the targets say.
+A model of some milliseconds that answers rows one by one (``SERINUS_MAX_BATCH=1``), so that it is
+the limit, and neither the gateway nor the generator. Capacity is what a closed loop gets; then open
+loops, whose latency counts from the moment a request was due: overload, a second of calm load after
+it, and a soak at 70 %. Last, without a target, a model that costs next to nothing on a server as it
+comes: there the gateway is what is overloaded. Exit code 0 when all of it was measured, whatever
+the targets say.
 """
 
 import argparse
@@ -19,7 +21,8 @@ from typing import Any
 from bench.latency import LoadResult
 from bench.load import Job, measure
 from bench.machine import describe, noise_ms
-from bench.models import BenchModel, prepare
+from bench.models import BenchModel
+from bench.peers.models import case
 from bench.processes import ProcessTree
 from bench.servers import payloads, serving
 
@@ -39,11 +42,14 @@ def main() -> int:
     asked = parser.parse_args()
     machine, at, noise = describe(), datetime.now(UTC), [noise_ms()]
     with tempfile.TemporaryDirectory() as directory:
-        model = prepare("M1", Path(directory))
+        work = Path(directory)
+        slow, quick = (case(name, work).model for name in ("M2", "M1"))
         settings = {"SERINUS_MAX_BATCH": "1", "SERINUS_QUEUE_LIMIT": str(_QUEUE)}
-        with serving(model, Path(directory), settings) as tree:
-            found = _overload(tree, model, asked.seconds)
-            found |= _soak(tree, model, asked.soak, found["capacity_per_s"])
+        with serving(slow, work / "slow", settings) as tree:
+            found = _overload(tree, slow, asked.seconds)
+            found |= _soak(tree, slow, asked.soak, found["capacity_per_s"])
+        with serving(quick, work / "quick", {}) as tree:
+            found["gateway"] = _overload(tree, quick, asked.seconds / 3)
     noise.append(noise_ms())
     report = {
         "date": at.isoformat(timespec="seconds"),
@@ -53,7 +59,9 @@ def main() -> int:
     }
     asked.out.parent.mkdir(parents=True, exist_ok=True)
     asked.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    print(json.dumps({name: found[name] for name in found if name != "runs"}, indent=1))
+    for each in (found, found["gateway"]):
+        told = {name: each[name] for name in each if name not in ("runs", "gateway")}
+        print(json.dumps(told, indent=1))
     return 0
 
 
