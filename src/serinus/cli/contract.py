@@ -22,7 +22,7 @@ from serinus.cli.output import (
     stderr,
 )
 from serinus.errors import SerinusError
-from serinus.parity.canonical import ContractBroken
+from serinus.parity.canonical import ContractBroken, ContractForeign
 
 if TYPE_CHECKING:
     from serinus.parity.folder import Bundle
@@ -193,7 +193,8 @@ def _told() -> Iterator[None]:
     """What goes wrong becomes one sentence and an exit code."""
     try:
         yield
-    except ContractBroken as error:  # the model is there, and what it brings is at fault
+    except (ContractBroken, ContractForeign) as error:
+        # The model is there, and what it brings is at fault.
         fail(f"{error.message} ({error.code})", Exit.FINDING)
     except SerinusError as error:
         refused(error)

@@ -154,13 +154,17 @@ class Loop:
             _log.error("rollouts_not_stored", why=error.message)
             snapshot = self._observe(at)
             self.retreats.send(snapshot)
-        self._overtake(snapshot)
+        self._agree(snapshot)
         return self.retreats.shown(snapshot)
 
-    def _overtake(self, snapshot: Snapshot) -> None:
-        """Have no gateway serve by a table that the store knows nothing of and nobody holds."""
-        published = snapshot.published
-        if not self.retreats and self._links.highest() > published.generation:
+    def _agree(self, snapshot: Snapshot) -> None:
+        """Have the gateways serve by what is published, unless a way back is held."""
+        published, highest = snapshot.published, self._links.highest()
+        if published.generation > highest:
+            # Stored, and the store's answer was lost: nothing else would ever send it.
+            self._links.publish(published)
+        elif published.generation < highest and not self.retreats:
+            # A table that the store knows nothing of, and nobody holds any more.
             self._act(Publish(published.endpoints, published.grants), snapshot.at)
 
     def _carry_out(self, snapshot: Snapshot) -> list[Action]:

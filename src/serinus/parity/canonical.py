@@ -11,7 +11,7 @@ import msgspec
 
 from serinus.errors import InvalidParameterValue
 
-__all__ = ["MAX_DOCUMENT", "ContractBroken", "canonical", "decode", "sha256"]
+__all__ = ["MAX_DOCUMENT", "ContractBroken", "ContractForeign", "canonical", "decode", "sha256"]
 
 #: No single document of a contract may be larger, in bytes.
 MAX_DOCUMENT = 32 * 1024 * 1024
@@ -21,6 +21,10 @@ T = TypeVar("T")
 
 class ContractBroken(InvalidParameterValue):
     """The contract's files are damaged, incomplete or were changed by hand."""
+
+
+class ContractForeign(InvalidParameterValue):
+    """The contract belongs to another model."""
 
 
 def canonical(value: Any) -> bytes:

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from serinus.parity.canonical import ContractForeign
 from serinus.parity.contract import (
     FORMAT,
     Contract,
@@ -23,7 +24,6 @@ from serinus.parity.contract import (
 from serinus.parity.folder import (
     DIRECTORY,
     Bundle,
-    ContractForeign,
     GoldenRow,
     has_contract,
     model_digest,

@@ -15,7 +15,14 @@ import msgspec
 
 from serinus.errors import InvalidParameterValue, ResourceDoesNotExist
 from serinus.parity.arrays import StageValues, pack, unpack
-from serinus.parity.canonical import MAX_DOCUMENT, ContractBroken, canonical, decode, sha256
+from serinus.parity.canonical import (
+    MAX_DOCUMENT,
+    ContractBroken,
+    ContractForeign,
+    canonical,
+    decode,
+    sha256,
+)
 from serinus.parity.contract import (
     FORMAT,
     Contract,
@@ -31,7 +38,6 @@ __all__ = [
     "DIRECTORY",
     "FILES",
     "Bundle",
-    "ContractForeign",
     "GoldenRow",
     "has_contract",
     "model_digest",
@@ -47,10 +53,6 @@ _LEFT_OUT = frozenset({DIRECTORY, "__pycache__", "registered_model_meta"})
 #: Parts of ``MLmodel`` that decide what a model does; ids and dates change when it is logged again.
 _DECIDES = ("flavors", "signature", "type_hint_from_example", "is_signature_from_type_hint")
 _MAX_ROWS = 4096
-
-
-class ContractForeign(InvalidParameterValue):
-    """The contract belongs to another model."""
 
 
 class GoldenRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -13,12 +13,12 @@ import pytest
 from serinus.contract import capture, read_bundle, write_bundle
 from serinus.errors import InvalidParameterValue, ResourceDoesNotExist
 from serinus.parity.arrays import differing
-from serinus.parity.canonical import ContractBroken
+from serinus.parity.canonical import ContractBroken, ContractForeign
 from serinus.parity.columns import columns_of
 from serinus.parity.contract import Kind, Origin
 from serinus.parity.derived import derive, of_model
 from serinus.parity.fingerprint import parameter_digests
-from serinus.parity.folder import FILES, Bundle, ContractForeign, model_digest
+from serinus.parity.folder import FILES, Bundle, model_digest
 from serinus.parity.stages import estimator_stages, field_values
 from serinus.replica.card import read_card
 from serinus.replica.intake import ColumnIntake

@@ -104,13 +104,13 @@ def test_diff_ends_with_1_only_when_clients_must_care(place: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "told"),
     [
-        (("show", "nowhere"), 1, "nowhere"),
-        (("capture", "flights-1", "--sample", "none.csv"), 1, "can't be read"),
-        (("capture", "flights-1", "--sample", "x.xls"), 1, "no known kind"),
-        (("capture", "flights-1", "--sample", "sample.csv", "--label", "y"), 1, "no column 'y'"),
+        (("show", "nowhere"), 2, "nowhere"),
+        (("capture", "flights-1", "--sample", "none.csv"), 2, "can't be read"),
+        (("capture", "flights-1", "--sample", "x.xls"), 2, "no known kind"),
+        (("capture", "flights-1", "--sample", "sample.csv", "--label", "y"), 2, "no column 'y'"),
         (("capture", "flights-1", "--sample", "sample.csv", "--stage", "S3"), 2, "STAGE=METHOD"),
         (("capture", "flights-1", "--sample", "sample.csv", "--declared", "x"), 2, "can't be read"),
-        (("capture", "flights-1", "--sample", "sample.csv", "--on-leak", "x"), 1, "refuse or warn"),
+        (("capture", "flights-1", "--sample", "sample.csv", "--on-leak", "x"), 2, "refuse or warn"),
     ],
 )
 def test_mistakes_are_told_in_one_sentence(

@@ -18,7 +18,8 @@ import pandas as pd
 import pytest
 
 from serinus.contract import capture, read_bundle
-from serinus.parity.folder import Bundle, ContractForeign
+from serinus.parity.canonical import ContractForeign
+from serinus.parity.folder import Bundle
 from serinus.parity.gates.golden import replay
 from serinus.parity.verification import GateResult, Result
 from serinus.parity.verify import verify

@@ -12,9 +12,10 @@ from serinus.entities import WHOLE
 from serinus.rollout.events import GuardrailVerdict, Verdict
 from serinus.rollout.state import Cause, Phase
 from serinus.store.acts import Act
-from serinus.store.failures import StoreError
+from serinus.store.failures import StoreAway, StoreError
 from serinus.store.rollouts import Wish
 from serinus.testing import FakeStore
+from serinus.traffic import RouteTable
 from tests.unit.controller.world import World, judge_nothing
 
 FULL = StoreError("The store s can't be used: database or disk is full. Make room on the disk.")
@@ -105,6 +106,30 @@ def test_a_way_back_does_not_wait_behind_what_can_not_be_stored(world: World) ->
     world.until(lambda: world.phase() is Phase.ROLLED_BACK)
     assert world.store.rollouts.wishes() == ()
     assert world.weights()["m-1"] == WHOLE
+
+
+def test_a_table_that_was_stored_reaches_gateways_although_the_answer_was_lost(
+    tmp_path: Path,
+) -> None:
+    class Torn(FakeStore):
+        """Goes away just after it has stored the first table in which anybody is served."""
+
+        torn = False
+
+        def publish(self, endpoints: Any, *arguments: Any, **named: Any) -> RouteTable:
+            table = super().publish(endpoints, *arguments, **named)
+            if not self.torn and any(each.served for each in endpoints):
+                self.torn = True
+                raise StoreAway("The server went away.")
+            return table
+
+    store = Torn()
+    world = World(tmp_path, store=store)
+    world.serve()
+    assert store.torn
+    assert world.gateways.tables[-1] == store.routes()
+    assert world.weights() == {"m-1": WHOLE}
+    world.close()
 
 
 def test_gateways_that_have_an_unstored_table_are_overtaken_by_the_next_controller(

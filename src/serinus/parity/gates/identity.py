@@ -1,7 +1,8 @@
 """Is what runs what was meant: the pinned files, the contract beside them, the right replica?"""
 
 from serinus.errors import SerinusError
-from serinus.parity.folder import Bundle, ContractForeign
+from serinus.parity.canonical import ContractForeign
+from serinus.parity.folder import Bundle
 from serinus.parity.verification import Gate, GateResult
 from serinus.parity.wire import Running
 
