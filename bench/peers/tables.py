@@ -194,6 +194,8 @@ def verdict(finding: Finding) -> str:
         return "not measured"
     if finding.spoiled:
         return f"spoiled by {finding.spoiled} errors"
+    if finding.full:
+        return "**missed**: full, both are its backlog's"
     return "met" if finding.met else "**missed**"
 
 

@@ -45,13 +45,15 @@ class Finding:
     highest: float | None = None
     #: Wrong answers or errors lie under the figure: it counts for nothing.
     spoiled: int = 0
+    #: A backlog lies under the figure: p99 is near p50 because both are the backlog's.
+    full: bool = False
 
     @property
     def met(self) -> bool | None:
         """None while it was not measured."""
         if self.measured is None:
             return None
-        if self.spoiled:
+        if self.spoiled or self.full:
             return False
         want = self.target.want
         return self.measured >= want if self.target.at_least else self.measured <= want
@@ -82,6 +84,8 @@ TARGETS = (
 
 #: The open-loop load that the tail is judged at.
 _TAIL_SHARE = 0.6
+#: Half of all requests take so many times as long as in a closed loop of 64: nobody keeps up.
+_FULL = 10
 
 
 def judge(sections: Mapping[str, Section]) -> list[Finding]:
@@ -95,7 +99,7 @@ def _judged(target: Target, section: Section | None) -> Finding:
     if target.kind == "memory":
         return Finding(target, _memory(target, section))
     if target.kind == "tail":
-        return Finding(target, _tail(target, section))
+        return Finding(target, _tail(target, section), full=_full(target, section))
     found = ratios(section, target.own, target.peers, target.connections, target.name)
     if not found:
         return Finding(target)
@@ -112,10 +116,19 @@ def _memory(target: Target, section: Section) -> float | None:
     return float(solos[target.own]["pss_mib"] / min(others))
 
 
+def _open(section: Section) -> set[int]:
+    return {cell["connections"] for cell in section["cells"] if cell["share"]}
+
+
+def _full(target: Target, section: Section) -> bool:
+    closed = middle(section, target.own, target.connections, "p50_ms")
+    usual = [middle(section, target.own, n, "p50_ms", _TAIL_SHARE) for n in _open(section)]
+    return closed is not None and any(each and each > _FULL * closed for each in usual)
+
+
 def _tail(target: Target, section: Section) -> float | None:
-    connections = {cell["connections"] for cell in section["cells"] if cell["share"]}
     found = []
-    for each in connections:
+    for each in _open(section):
         slow = middle(section, target.own, each, "p99_ms", _TAIL_SHARE)
         usual = middle(section, target.own, each, "p50_ms", _TAIL_SHARE)
         if slow and usual:

@@ -17,7 +17,7 @@ from bench.peers.open_inference import columns_body, tensor_body
 from bench.peers.plots import draw_latency, draw_throughput
 from bench.peers.proxied import envoy_config, haproxy_config
 from bench.peers.services.served import predict_many
-from bench.peers.tables import TABLES, markdown, targets
+from bench.peers.tables import TABLES, markdown, targets, verdict
 from bench.peers.targets import TARGETS, Target, judge
 
 _RPS = {
@@ -94,6 +94,20 @@ def test_what_was_not_measured_has_no_ratio(section):
     dead = _section([_cell("serinus"), _cell("mlflow", right=0, rps=0.0)])
     assert ratio(dead, "serinus", ["mlflow"], 64) is None
     assert middle(dead, "mlflow", 64) is None
+
+
+def test_a_tail_near_the_middle_is_no_good_one_where_both_are_a_backlog():
+    def tail(p50_ms):
+        cells = [
+            _cell("serinus", 64),
+            _cell("serinus", 256, share=0.6, rate=5400, p99_ms=2 * p50_ms, p50_ms=p50_ms),
+        ]
+        return next(each for each in judge({"M1": _section(cells)}) if each.target.kind == "tail")
+
+    usual = 1000 / _RPS["serinus"]
+    assert (tail(5 * usual).measured, tail(5 * usual).met) == (2.0, True)
+    assert (tail(50 * usual).measured, tail(50 * usual).met) == (2.0, False)
+    assert "backlog" in verdict(tail(50 * usual))
 
 
 def test_targets_are_met_missed_spoiled_or_open(section):
