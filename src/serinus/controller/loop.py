@@ -160,7 +160,7 @@ class Loop:
     def _agree(self, snapshot: Snapshot) -> None:
         """Have the gateways serve by what is published, unless a way back is held."""
         published, highest = snapshot.published, self._links.highest()
-        if published.generation > highest:
+        if published.generation > max(highest, 0):  # 0 is before anything was published
             # Stored, and the store's answer was lost: nothing else would ever send it.
             self._links.publish(published)
         elif published.generation < highest and not self.retreats:
