@@ -24,7 +24,7 @@ demo: setup  ## two versions of a real model behind one endpoint, split 90/10
 	$(BIN)/serinus demo
 
 test: setup  ## the whole test suite
-	$(BIN)/pytest -n 3
+	$(BIN)/pytest -n 2
 
 check: setup format lint types test  ## all that must hold before a commit
 
