@@ -27,6 +27,7 @@ from serinus.replica.oip import OpenInference
 from serinus.replica.protocol import HEADER_SIZE, Decoder, Format, Frame, FrameError, encode
 from serinus.replica.tensor import TensorIntake
 from serinus.replica.unit import Intake
+from tests.transports import Keeping
 
 __all__ = ["TARGETS"]
 
@@ -198,42 +199,6 @@ class _House:
         self.connections.discard(connection)
 
 
-class _Wire(asyncio.Transport):
-    """Keeps what is written."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.written = b""
-        self.closed = False
-
-    def write(self, data: Any) -> None:
-        assert not self.closed
-        self.written += data
-
-    def close(self) -> None:
-        self.closed = True
-
-    abort = close
-
-    def is_closing(self) -> bool:
-        return self.closed
-
-    def can_write_eof(self) -> bool:
-        return True
-
-    def write_eof(self) -> None:
-        return
-
-    def pause_reading(self) -> None:
-        return
-
-    def resume_reading(self) -> None:
-        return
-
-    def get_write_buffer_size(self) -> int:
-        return 0
-
-
 async def _echo(scope: Message, receive: Receive, send: Send) -> None:
     body, more = b"", True
     while more:
@@ -250,7 +215,7 @@ async def _echo(scope: Message, receive: Receive, send: Send) -> None:
 
 
 async def _converse(data: bytes) -> bytes:
-    house, wire = _House(), _Wire()
+    house, wire = _House(), Keeping()
     connection = Connection(house)
     connection.connection_made(wire)
     step = max(1, data[0] if data else 1)

@@ -8,6 +8,7 @@ from typing import Any
 from serinus.api.counts import kept_of
 from serinus.rollout.judging import judge_kept
 from serinus.rollout.moves import next_exposure
+from serinus.rollout.replay import verdicts_mapping
 from serinus.rollout.state import Position, RolloutState
 from serinus.store.repository import Store
 
@@ -29,14 +30,4 @@ def judged_now(store: Store, state: RolloutState) -> list[dict[str, Any]]:
         said = judge_kept(kept, state.evidence_key, state.spec, next_exposure(state))
     except (KeyError, TypeError, ValueError, ArithmeticError, IndexError):
         return []
-    return [
-        {
-            "name": each.name,
-            "verdict": each.verdict.value,
-            "reason": each.reason,
-            "safe_for_bp": each.safe_for_bp,
-            "looks": each.looks,
-            "smallest_p": each.smallest_p,
-        }
-        for each in said
-    ]
+    return verdicts_mapping(said)

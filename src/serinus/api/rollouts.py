@@ -49,7 +49,7 @@ from serinus.api.verbs import check_verb
 from serinus.api.verifying import rollout_verification
 from serinus.entities import Endpoint, EndpointConfig
 from serinus.errors import ResourceDoesNotExist
-from serinus.store.failures import StoreAway, StoreBusy, StoreError
+from serinus.store.failures import STORE_FAULTS
 from serinus.store.repository import Store
 from serinus.store.rollouts import StoredRollout, Wish
 
@@ -234,7 +234,7 @@ class RolloutCalls:
         check_verb(self._store, rollout, verb, actor, at, data)
         try:
             self._store.rollouts.wish(rollout.state.id, verb, actor, at, dict(data))
-        except (StoreError, StoreBusy, StoreAway) as error:
+        except STORE_FAULTS as error:
             if verb != "abort" or self._way_back is None:
                 raise
             wish = Wish(UNSTORED, rollout.state.id, verb, actor, at, dict(data))

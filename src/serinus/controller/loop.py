@@ -17,7 +17,7 @@ from serinus.controller.messages import Messenger
 from serinus.controller.observe import observe
 from serinus.controller.prober import Prober
 from serinus.controller.reconcile import reconcile
-from serinus.controller.retreats import STORE_FAULTS, Retreats
+from serinus.controller.retreats import Retreats
 from serinus.controller.rollouts import Desk, Judge, advance_rollouts
 from serinus.controller.snapshot import Action, NoteCrash, Policy, Publish, Snapshot
 from serinus.controller.verifier import Verifier
@@ -28,6 +28,7 @@ from serinus.engine.engine import (
     ReplicaPhase,
 )
 from serinus.entities import ConfigUpdate
+from serinus.store.failures import STORE_FAULTS
 from serinus.store.repository import FencedOut, Store
 
 __all__ = ["Loop", "Pace"]

@@ -17,18 +17,15 @@ from serinus.controller.routes import stage_of, weights_of
 from serinus.controller.snapshot import RolloutView, Snapshot
 from serinus.rollout.state import Decision, Phase
 from serinus.store.acts import Act, acting
-from serinus.store.failures import StoreAway, StoreBusy, StoreError
+from serinus.store.failures import STORE_FAULTS
 from serinus.store.journal import JournalEntry
 from serinus.store.repository import Store
 from serinus.store.rollouts import StaleDecision, StoredRollout, Wish
 from serinus.traffic import EndpointRoutes, RouteTable
 
-__all__ = ["STORE_FAULTS", "Retreat", "Retreats", "is_retreat"]
+__all__ = ["Retreat", "Retreats", "is_retreat"]
 
 _log = structlog.get_logger("serinus.controller")
-
-#: What keeps a decision from being stored, and may pass.
-STORE_FAULTS = (StoreError, StoreBusy, StoreAway)
 
 
 @dataclass(frozen=True, slots=True)

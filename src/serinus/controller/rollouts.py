@@ -13,16 +13,17 @@ import structlog
 from serinus.controller.facts import acknowledged_stage, facts_of
 from serinus.controller.faults import give_up
 from serinus.controller.groups import Group, groups_of
-from serinus.controller.retreats import STORE_FAULTS, Retreat, Retreats, is_retreat
+from serinus.controller.retreats import Retreat, Retreats, is_retreat
 from serinus.controller.snapshot import RolloutView, Snapshot
 from serinus.entities import Endpoint, EndpointConfig, ServedEntity
 from serinus.errors import InternalError, InvalidState, ResourceConflict, SerinusError, described
 from serinus.rollout.asked import event_of
 from serinus.rollout.events import Event, GuardrailVerdict, Observed, Verdict
 from serinus.rollout.machine import decide
-from serinus.rollout.replay import facts_mapping
+from serinus.rollout.replay import facts_mapping, verdicts_mapping
 from serinus.rollout.routing import pools
 from serinus.rollout.state import Decision, Phase
+from serinus.store.failures import STORE_FAULTS
 from serinus.store.journal import JournalEntry
 from serinus.store.repository import Store
 from serinus.store.rollouts import StaleDecision, StoredRollout, Wish
@@ -292,17 +293,7 @@ def _journal(
     if isinstance(event, Observed):
         data["facts"] = facts_mapping(event)
     if judged is not None:
-        data["verdicts"] = [
-            {
-                "name": each.name,
-                "verdict": each.verdict.value,
-                "reason": each.reason,
-                "safe_for_bp": each.safe_for_bp,
-                "looks": each.looks,
-                "smallest_p": each.smallest_p,
-            }
-            for each in judged.verdicts
-        ]
+        data["verdicts"] = verdicts_mapping(judged.verdicts)
         data["next_bp"] = judged.next_bp
         data["evidence"] = judged.evidence
     actor = wish.actor if wish is not None else "controller"

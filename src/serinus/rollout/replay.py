@@ -19,7 +19,7 @@ from serinus.rollout.machine import decide
 from serinus.rollout.moves import next_exposure
 from serinus.rollout.state import Decision, RolloutState, begin
 
-__all__ = ["Entry", "Replayed", "facts_mapping", "replay"]
+__all__ = ["Entry", "Replayed", "facts_mapping", "replay", "verdicts_mapping"]
 
 _OBSERVED = "observed"
 
@@ -61,6 +61,21 @@ def facts_mapping(event: Observed) -> dict[str, Any]:
     seen: dict[str, Any] = msgspec.to_builtins(replace(event.facts, verdicts=()))
     # The journal's own times are in milliseconds; a deadline can lie between two of them.
     return {"at": event.at.isoformat(), **seen}
+
+
+def verdicts_mapping(verdicts: Iterable[GuardrailVerdict]) -> list[dict[str, Any]]:
+    """What was said of each guardrail, as JSON values for the journal and whoever asks."""
+    return [
+        {
+            "name": each.name,
+            "verdict": each.verdict.value,
+            "reason": each.reason,
+            "safe_for_bp": each.safe_for_bp,
+            "looks": each.looks,
+            "smallest_p": each.smallest_p,
+        }
+        for each in verdicts
+    ]
 
 
 def replay(now: RolloutState, entries: Iterable[Entry]) -> tuple[Replayed, ...]:

@@ -2,7 +2,7 @@
 
 from serinus.errors import SerinusError, TemporarilyUnavailable
 
-__all__ = ["FencedOut", "StoreAway", "StoreBusy", "StoreError"]
+__all__ = ["STORE_FAULTS", "FencedOut", "StoreAway", "StoreBusy", "StoreError"]
 
 
 class StoreError(SerinusError):
@@ -17,6 +17,10 @@ class StoreBusy(TemporarilyUnavailable):
 
 class StoreAway(TemporarilyUnavailable):
     """The database server does not answer; what is served goes on without it."""
+
+
+#: What keeps something from being stored, and may pass.
+STORE_FAULTS = (StoreError, StoreBusy, StoreAway)
 
 
 class FencedOut(SerinusError):

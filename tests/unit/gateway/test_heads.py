@@ -11,41 +11,11 @@ from serinus.gateway.bounds import EdgeLimits
 from serinus.gateway.door import Door
 from serinus.gateway.edge import Connection
 from serinus.gateway.heads import NOTES, Head, Heads
+from tests.transports import Keeping
 
 _LIMITS = EdgeLimits(max_head=4096, max_header=1024, max_body=500, max_pipelined=3)
 _PATH = "/serving-endpoints/e/invocations"
 Seen = list[tuple[dict[str, Any], bytes]]
-
-
-class Wire(asyncio.Transport):
-    """Keeps what is written."""
-
-    def __init__(self, peer: tuple[str, int] = ("127.0.0.1", 1)) -> None:
-        super().__init__({"peername": peer})
-        self.written = b""
-        self.closed = False
-
-    def write(self, data: Any) -> None:
-        self.written += data
-
-    def close(self) -> None:
-        self.closed = True
-
-    abort = close
-
-    def is_closing(self) -> bool:
-        return self.closed
-
-    def can_write_eof(self) -> bool:
-        return False
-
-    def pause_reading(self) -> None:
-        return
-
-    resume_reading = pause_reading
-
-    def get_write_buffer_size(self) -> int:
-        return 0
 
 
 class Forgetful(Heads):
@@ -79,7 +49,7 @@ class Gateway:
 
     async def hear(self, pieces: Sequence[bytes], port: int = 1) -> tuple[bytes, bool]:
         """What one connection answers to the pieces, and whether it has ended then."""
-        wire = Wire(("127.0.0.1", port))
+        wire = Keeping(("127.0.0.1", port))
         connection = Connection(self.door)
         connection.connection_made(wire)
         for piece in pieces:

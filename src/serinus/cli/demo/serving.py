@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -71,12 +71,10 @@ def _await(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
     while time.monotonic() < end:
         if process.poll() is not None:
             break
-        try:
+        # While nobody is listening yet the deadline above decides.
+        with suppress(httpx.TransportError):
             if httpx.get(f"{url}/health", timeout=2.0, trust_env=False).is_success:
                 return
-        except httpx.TransportError:
-            # Not listening yet; the deadline above decides.
-            pass
         time.sleep(0.1)
     how = (
         "it is still starting" if process.poll() is None else f"it ended with {process.returncode}"
